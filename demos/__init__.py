@@ -1,0 +1,1 @@
+"""Two small games on pygase_gevent: `python -m demos.pong` and `python -m demos.chat`."""

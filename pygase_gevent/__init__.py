@@ -1,0 +1,1 @@
+"""PyGaSe on gevent."""

@@ -1,0 +1,306 @@
+"""Values to bytes and back: msgpack with limits, and the only importer of msgpack.
+
+What travels is a tree of `None`, `bool`, `int`, `float`, `str`, `bytes`, lists and dicts with `str` or
+`int` keys. `copy_value` makes such a tree of what a caller gave, or says which place in it cannot
+travel; `encode` and `decode` turn it to bytes and back. Floats keep their 64 bits.
+
+State updates know two marks besides (msgpack extension types 1 and 2): `DELETE` removes the key
+it stands at, `Replace(value)` replaces what stands there, also a dict by a dict, where a plain dict would
+be merged. Marks stand in dicts only, never below a list or another mark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgpack  # type: ignore[import-untyped]
+
+from pygase_gevent.config import Config
+from pygase_gevent.errors import DecodeError, SerializationError
+
+_EXT_DELETE = 1
+_EXT_REPLACE = 2
+
+_PACK_BUFFER_BYTES = 8192
+"""What a packer allocates at first; it grows as needed. msgpack's own default is 1 MiB per call."""
+
+_MIN_INT = -(2**63)
+_MAX_INT = 2**64 - 1
+_SCALARS = frozenset((type(None), bool, int, float, str, bytes))
+_UNCHECKED = frozenset((type(None), bool, float, bytes))
+_KEYS = frozenset((str, int))
+_CONTAINERS = frozenset((dict, list))
+
+
+class _Delete:
+    """The type of `DELETE`. There is one instance; copies and pickles of it are itself."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "TO_DELETE"
+
+    def __reduce__(self) -> str:
+        return "DELETE"
+
+
+DELETE = _Delete()
+
+
+class Replace:
+    """In an update: put `value` here, whatever stood here before. The value holds no marks."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Replace) and bool(self.value == other.value)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Replace({self.value!r})"
+
+
+_MARKS = frozenset((_Delete, Replace))
+
+
+def copy_value(value: Any, *, config: Config, marks: bool = False, place: str = "") -> Any:
+    """Check a tree of values and copy it into plain types.
+
+    Tuples become lists, bytearrays and memoryviews `bytes`, and subclasses of the plain types (enums,
+    named tuples, numpy's float64) the plain types themselves.
+
+    Args:
+        value: the tree.
+        config: for `max_depth` and `max_items`.
+        marks: whether `DELETE` and `Replace` may stand in it, as in a state update.
+        place: what error messages call the tree itself.
+
+    Raises:
+        SerializationError: something in it cannot travel; the message names the place.
+    """
+    try:
+        return _Copier(config).copy(value, 0, marks)
+    except _CannotTravel as error:
+        raise SerializationError(f"{_format_place(place, error.keys)}: {error}") from None
+
+
+def encode(value: Any, *, config: Config, marks: bool = False) -> bytes:
+    """Check a tree of values as `copy_value` does, and encode it.
+
+    Raises:
+        SerializationError: something in it cannot travel; the message names the place.
+    """
+    return pack(copy_value(value, config=config, marks=marks))
+
+
+def pack(value: Any) -> bytes:
+    """Encode a tree that came from `copy_value` or `decode`."""
+    packed: bytes = msgpack.packb(value, default=_pack_mark, buf_size=_PACK_BUFFER_BYTES)
+    return packed
+
+
+def decode(
+    data: bytes | memoryview, *, config: Config, marks: bool = False, max_items: int | None = None
+) -> Any:
+    """Decode bytes that came from outside.
+
+    Args:
+        data: exactly one encoded value; the caller has bounded its size.
+        config: for `max_depth` and `max_items`.
+        marks: whether `DELETE` and `Replace` may stand in it.
+        max_items: in place of `config.max_items`, where the size of the data is bound enough.
+
+    Raises:
+        DecodeError: it is anything else than a value that `encode` makes.
+    """
+    try:
+        value = msgpack.unpackb(data, strict_map_key=False, ext_hook=_unpack_mark if marks else _refuse_mark)
+    except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
+        raise DecodeError(f"not an encoded value: {error}") from None
+    _check_decoded(value, marks, config.max_depth, config.max_items if max_items is None else max_items)
+    return value
+
+
+class _CannotTravel(Exception):
+    """A value that cannot travel; `keys` collects the way to it, innermost first."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.keys: list[Any] = []
+
+
+class _Copier:
+    __slots__ = ("_items_left", "_max_depth")
+
+    def __init__(self, config: Config) -> None:
+        self._items_left = config.max_items
+        self._max_depth = config.max_depth
+
+    def copy(self, value: Any, depth: int, marks: bool) -> Any:
+        kind = type(value)
+        if kind in _UNCHECKED:
+            return value
+        if kind is int:
+            return _checked_int(value)
+        if kind is str:
+            return _checked_str(value)
+        if isinstance(value, dict):
+            return self._copy_dict(value, depth + 1, marks)
+        if isinstance(value, (list, tuple)):
+            return self._copy_list(value, depth + 1)
+        if kind in _MARKS:
+            return self._copy_mark(value, depth, marks)
+        return _plain_scalar(value)
+
+    def _copy_dict(self, source: dict[Any, Any], depth: int, marks: bool) -> dict[Any, Any]:
+        self._count(len(source), depth)
+        copied = {}
+        for key, item in source.items():
+            if type(key) is not str or not key.isascii():
+                key = _plain_key(key)
+            if type(item) in _UNCHECKED:
+                copied[key] = item
+                continue
+            try:
+                copied[key] = self.copy(item, depth, marks)
+            except _CannotTravel as error:
+                error.keys.append(key)
+                raise
+        return copied
+
+    def _copy_list(self, source: list[Any] | tuple[Any, ...], depth: int) -> list[Any]:
+        self._count(len(source), depth)
+        copied = []
+        for item in source:
+            if type(item) in _UNCHECKED:
+                copied.append(item)
+                continue
+            try:
+                copied.append(self.copy(item, depth, False))
+            except _CannotTravel as error:
+                error.keys.append(len(copied))
+                raise
+        return copied
+
+    def _copy_mark(self, mark: Any, depth: int, marks: bool) -> Any:
+        if not marks:
+            name = "TO_DELETE" if mark is DELETE else "Replace"
+            raise _CannotTravel(f"{name} has a meaning only in the dicts of a state update")
+        return mark if mark is DELETE else Replace(self.copy(mark.value, depth, False))
+
+    def _count(self, items: int, depth: int) -> None:
+        if depth > self._max_depth:
+            raise _CannotTravel(f"nested deeper than {self._max_depth} levels (does it contain itself?)")
+        self._items_left -= items
+        if self._items_left < 0:
+            raise _CannotTravel("too many items (Config.max_items)")
+
+
+def _plain_scalar(value: Any) -> Any:
+    if isinstance(value, int):
+        return _checked_int(int.__int__(value))
+    if isinstance(value, float):
+        return float.__float__(value)
+    if isinstance(value, str):
+        return _checked_str(str.__str__(value))
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value)
+    raise _CannotTravel(f"object of type {type(value).__name__} cannot travel")
+
+
+def _checked_int(value: int) -> int:
+    if not _MIN_INT <= value <= _MAX_INT:
+        raise _CannotTravel("integer outside -2**63 .. 2**64-1")
+    return value
+
+
+def _checked_str(value: str) -> str:
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise _CannotTravel("text with a lone surrogate, which has no UTF-8 form") from None
+    return value
+
+
+def _plain_key(key: Any) -> str | int:
+    if isinstance(key, str):
+        return _checked_str(str.__str__(key))
+    if isinstance(key, int) and not isinstance(key, bool):
+        return _checked_int(int.__int__(key))
+    raise _CannotTravel(f"key {key!r} of type {type(key).__name__} (keys are str or int)")
+
+
+def _format_place(place: str, keys_innermost_first: list[Any]) -> str:
+    for key in reversed(keys_innermost_first):
+        if isinstance(key, str) and key.isidentifier():
+            place += f".{key}" if place else key
+        else:
+            place += f"[{key!r}]"
+    return place or "value"
+
+
+def _pack_mark(value: Any) -> msgpack.ExtType:
+    if value is DELETE:
+        return msgpack.ExtType(_EXT_DELETE, b"")
+    assert isinstance(value, Replace), f"{type(value)} did not pass copy_value"
+    return msgpack.ExtType(_EXT_REPLACE, pack(value.value))
+
+
+def _unpack_mark(code: int, data: bytes) -> Any:
+    if code == _EXT_DELETE and not data:
+        return DELETE
+    if code == _EXT_REPLACE:
+        return Replace(msgpack.unpackb(data, strict_map_key=False, ext_hook=_refuse_mark))
+    raise ValueError(f"unknown extension type {code}")
+
+
+def _refuse_mark(code: int, data: bytes) -> Any:
+    raise ValueError(f"extension type {code} cannot stand here")
+
+
+def _check_decoded(value: Any, marks: bool, max_depth: int, items_left: int) -> None:
+    """Check types, depth and count, level by level: nothing in here recurses."""
+    markable: list[Any] = []  # containers in whose dicts marks may stand
+    plain: list[Any] = []
+    _sort_children((value,), marks, markable, plain)
+    for _ in range(max_depth):
+        if not markable and not plain:
+            return
+        next_markable: list[Any] = []
+        next_plain: list[Any] = []
+        for containers, may_mark in ((markable, marks), (plain, False)):
+            for container in containers:
+                items_left -= len(container)
+                if items_left < 0:
+                    raise DecodeError("too many items")
+                if type(container) is dict:
+                    if not set(map(type, container)) <= _KEYS:
+                        raise DecodeError("a key that is neither str nor int")
+                    _sort_children(container.values(), may_mark, next_markable, next_plain)
+                else:
+                    _sort_children(container, False, next_markable, next_plain)
+        markable, plain = next_markable, next_plain
+    if markable or plain:
+        raise DecodeError("nested too deep")
+
+
+def _sort_children(values: Iterable[Any], may_mark: bool, markable: list[Any], plain: list[Any]) -> None:
+    if set(map(type, values)) <= _SCALARS:  # all leaves, found at C speed
+        return
+    for value in values:
+        kind = type(value)
+        if kind is dict and may_mark:
+            markable.append(value)
+        elif kind in _CONTAINERS:
+            plain.append(value)
+        elif kind in _MARKS and may_mark:
+            if kind is Replace:
+                _sort_children((value.value,), False, markable, plain)
+        elif kind not in _SCALARS:
+            raise DecodeError(f"a {kind.__name__} cannot stand here")

@@ -1,0 +1,189 @@
+"""Events, how they travel, and who handles them."""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from pygase_gevent.codec import copy_value, decode, pack
+from pygase_gevent.config import Config
+from pygase_gevent.errors import ArgumentError, ArgumentTypeError, DecodeError
+
+logger = logging.getLogger(__name__)
+
+_DEFAULT_CONFIG = Config()
+
+_LIBRARY_NAMES = ("client_address", "game_state", "dt")
+"""Keyword arguments that only the library gives to a handler; from the wire they are dropped."""
+
+
+class Delivery(enum.Enum):
+    """How a type of event travels. The sender decides; the receiver needs no setting."""
+
+    UNRELIABLE = "unreliable"
+    """At most once, in any order; sent once, and again as often as `retries` says."""
+    SEQUENCED = "sequenced"
+    """As unreliable, but one that is older than what has arrived of its type is dropped."""
+    RELIABLE = "reliable"
+    """Exactly once while the session lives, in any order."""
+    RELIABLE_ORDERED = "reliable_ordered"
+    """Exactly once while the session lives, in order; each event type is a stream of its own."""
+
+
+class Event:
+    """Something that happened, with data for the handler on the other side.
+
+    Args:
+        event_type: names the event and links it to a handler.
+        *args: positional arguments of the handler.
+        **kwargs: keyword arguments of the handler.
+
+    Attributes:
+        type (str): the event type.
+        handler_args (list): the positional arguments.
+        handler_kwargs (dict): the keyword arguments.
+
+    Raises:
+        ArgumentTypeError: `event_type` is not a `str`.
+    """
+
+    __slots__ = ("handler_args", "handler_kwargs", "type")
+
+    def __init__(self, event_type: str, *args: Any, **kwargs: Any) -> None:
+        self.type = _check_event_type(event_type)
+        self.handler_args: list[Any] = list(args)
+        self.handler_kwargs: dict[str, Any] = kwargs
+
+    def to_bytes(self, config: Config | None = None) -> bytes:
+        """Encode the event.
+
+        Raises:
+            SerializationError: an argument cannot travel; the message names the place in it.
+        """
+        parts = {"event_type": self.type, "args": self.handler_args, "kwargs": self.handler_kwargs}
+        return pack(list(copy_value(parts, config=config or _DEFAULT_CONFIG).values()))
+
+    @classmethod
+    def from_bytes(cls, data: bytes, config: Config | None = None) -> Event:
+        """Decode an event.
+
+        Raises:
+            DecodeError: the bytes are not an event.
+        """
+        match decode(data, config=config or _DEFAULT_CONFIG):
+            case [str() as event_type, list() as args, dict() as kwargs] if all(
+                type(k) is str for k in kwargs
+            ):
+                event = cls.__new__(cls)
+                event.type = event_type
+                event.handler_args = args
+                event.handler_kwargs = kwargs
+                return event
+        raise DecodeError("not an event")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Event):
+            return NotImplemented
+        return (self.type, self.handler_args, self.handler_kwargs) == (
+            other.type,
+            other.handler_args,
+            other.handler_kwargs,
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        arguments = [repr(self.type), *map(repr, self.handler_args)]
+        arguments += [f"{name}={value!r}" for name, value in self.handler_kwargs.items()]
+        return f"Event({', '.join(arguments)})"
+
+
+class Handler:
+    """A function of the user's, with what its signature says about the library's arguments.
+
+    Args:
+        function: called with an event's arguments, and those of the library's that it takes.
+
+    Raises:
+        ArgumentTypeError: not callable, or a coroutine function, which nobody would await.
+    """
+
+    __slots__ = ("_takes_any", "_takes_names", "function")
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        if not callable(function):
+            raise ArgumentTypeError(f"{type(function).__name__!r} object is not callable")
+        if inspect.iscoroutinefunction(function):
+            raise ArgumentTypeError(
+                f"{function!r} is a coroutine function; handlers are plain functions, which may block"
+            )
+        self.function = function
+        self._takes_any, self._takes_names = _keywords_taken(function)
+
+    def __call__(self, args: list[Any], kwargs: dict[str, Any], library_kwargs: dict[str, Any]) -> Any:
+        """Call the function. Each of `library_kwargs` is passed only if the function takes it."""
+        given = {name: value for name, value in kwargs.items() if name not in _LIBRARY_NAMES}
+        for name, value in library_kwargs.items():
+            if self._takes_any or name in self._takes_names:
+                given[name] = value
+        return self.function(*args, **given)
+
+
+class UniversalEventHandler:
+    """Handlers by event type. Registering and handling may happen in different threads."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, Handler] = {}  # replaced on change, never mutated
+
+    def register_event_handler(self, event_type: str, function: Callable[..., Any]) -> None:
+        """Let `function` handle events of `event_type`; it takes the place of an earlier one.
+
+        Raises:
+            ArgumentTypeError: `event_type` is no `str`, or `function` is not callable or a
+                coroutine function.
+        """
+        handler = Handler(function)
+        self._handlers = {**self._handlers, _check_event_type(event_type): handler}
+        logger.debug("registered a handler for events of type %s", event_type)
+
+    def has_event_type(self, event_type: str) -> bool:
+        """Whether a handler is registered for `event_type`."""
+        return event_type in self._handlers
+
+    def handle(self, event: Event, **library_kwargs: Any) -> Any:
+        """Call the handler of the event's type and return what it returns.
+
+        Args:
+            event: the event, perhaps from the wire.
+            **library_kwargs: `client_address`, `game_state`, `dt`: given to a handler that takes them.
+
+        Raises:
+            ArgumentError: no handler is registered for the event's type.
+            Exception: whatever the handler raised.
+        """
+        handler = self._handlers.get(event.type)
+        if handler is None:
+            raise ArgumentError(f"no handler is registered for events of type {event.type!r}")
+        return handler(event.handler_args, event.handler_kwargs, library_kwargs)
+
+
+def _check_event_type(event_type: str) -> str:
+    if not isinstance(event_type, str):
+        raise ArgumentTypeError(f"an event type is a str, not {type(event_type).__name__}")
+    return event_type
+
+
+def _keywords_taken(function: Callable[..., Any]) -> tuple[bool, frozenset[str]]:
+    """Whether a function takes any keyword, and the names that it does take."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (ValueError, TypeError):  # some builtins tell no signature
+        return False, frozenset()
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return (
+        any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters),
+        frozenset(parameter.name for parameter in parameters if parameter.kind in by_name),
+    )

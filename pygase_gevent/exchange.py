@@ -1,0 +1,353 @@
+"""One connection above its session: dispatching, handling, calling. The same on both sides.
+
+    any thread        dispatch, call -> Outbox ~> the hub's turn ends -> Session
+    the hub's thread  Session -> take_arrivals -> results to their callers, calls each in a greenlet
+                                               -> events to the handler queue -> handlers, event wire
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+from gevent import GreenletExit
+
+from pygase_gevent.calls import (
+    OpenCalls,
+    call_number,
+    decode_call,
+    encode_call,
+    encode_raised,
+    encode_returned,
+)
+from pygase_gevent.config import Config
+from pygase_gevent.connection import HandlerCounters
+from pygase_gevent.errors import (
+    ConnectionLostError,
+    DecodeError,
+    LocalError,
+    MessageTooLargeError,
+    PygaseError,
+    QueueFullError,
+)
+from pygase_gevent.event import Delivery, Event, UniversalEventHandler
+from pygase_gevent.handling import Handling, HandlerQueue, PumpQueue
+from pygase_gevent.hub.environment import Environment
+from pygase_gevent.outbox import Outbox, OutgoingMessage
+from pygase_gevent.protocol.address import Address
+from pygase_gevent.protocol.session import MessageKind, ReceivedMessage, Session
+
+logger = logging.getLogger(__name__)
+
+
+class EventWire(Protocol):
+    """What received events are repeated to, normally a `GameStateMachine`."""
+
+    def _push_event(self, event: Event) -> object:
+        """Take an event; `False` means that there is no room now."""
+
+
+class Exchange:
+    """Events, calls and handlers of one connection.
+
+    Args:
+        config: limits.
+        handlers: the application's, by event type.
+        wake: called when there is something to send; any thread.
+        look_again: called when there is room for more messages; any thread.
+        label: names the peer in logs and errors: `client ('10.0.0.7', 50123)`.
+        client_address: given to handlers that take it; `None` on the client's side.
+        pump: handlers run in `pump` instead of greenlets.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        handlers: UniversalEventHandler,
+        wake: Callable[[], None],
+        look_again: Callable[[], None],
+        label: str,
+        client_address: Address | None = None,
+        pump: bool = False,
+    ) -> None:
+        self.label = label
+        self.outbox = Outbox(config, wake)
+        self.event_wire: EventWire | None = None
+        self._config = config
+        self._handlers = handlers
+        self._handling = Handling(label)
+        self._client_address = client_address
+        self._library_kwargs: dict[str, Any] = (
+            {} if client_address is None else {"client_address": client_address}
+        )
+        self._calls = OpenCalls(config)
+        self._queue: HandlerQueue = (
+            PumpQueue(config, self._handle_event, look_again)
+            if pump
+            else HandlerQueue(config, self._handle_event)
+        )
+        self._session: Session | None = None
+        self._environment: Environment | None = None
+        self._waiting_calls: deque[bytes] = deque()
+        self._running_calls: set[Any] = set()
+        self._unhandled_types: set[str] = set()
+        self._is_over = False
+
+    @property
+    def counters(self) -> HandlerCounters:
+        """What became of what was received."""
+        return self._handling.counters
+
+    # --- any thread -----------------------------------------------------------------------------
+
+    def dispatch(
+        self, body: bytes, *, event_type: str, delivery: Delivery, retries: int, token: object, now: float
+    ) -> None:
+        """Queue an encoded event to be sent at the end of the hub's turn.
+
+        Raises:
+            QueueFullError: no room; nothing was queued.
+        """
+        message = OutgoingMessage(
+            body,
+            MessageKind.EVENT,
+            delivery=delivery,
+            stream=event_type,
+            dispatched_at=now,
+            retries=retries,
+            token=token,
+        )
+        self.outbox.put(message, whose=self.label)
+
+    def call(self, event: Event, timeout: float | None, now: float) -> Any:
+        """Run the peer's handler and wait for what it returns.
+
+        Raises:
+            LocalError: the arguments cannot travel, or there is no room.
+            PeerError: the handler raised, there is none, no answer, or the connection ended.
+        """
+        event_bytes = encode_event(event, self._config)
+        number = self._calls.open()
+        try:
+            self._send_reliably(encode_call(number, event_bytes), MessageKind.CALL, event.type, now)
+        except LocalError:
+            self._calls.forget(number)
+            raise
+        return self._calls.wait(number, timeout, what=f"call of {event.type!r} on the {self.label}")
+
+    def pump(self) -> int:
+        """Run the handlers of what has arrived; how many jobs that were."""
+        assert isinstance(self._queue, PumpQueue)
+        return self._queue.pump()
+
+    # --- the hub's thread: life -----------------------------------------------------------------
+
+    def start(self, environment: Environment) -> None:
+        """There is a hub to send from and to run handlers in."""
+        self._environment = environment
+        self._is_over = False
+        self._calls.reopen()
+        self.outbox.announce()
+        self._queue.start(environment)
+
+    def stop(self) -> list[Any]:
+        """The hub goes. Returns the greenlets that are at work, to wait for or to end."""
+        self._environment = None
+        greenlet = self._queue.stop()
+        return [*self._running_calls, *([] if greenlet is None else [greenlet])]
+
+    def bind(self, session: Session) -> None:
+        """A session stands: what waits goes into it; what an earlier one received is handled first."""
+        if self._session is not None and self._session is not session:
+            self._calls.interrupt(ConnectionLostError(f"the session with the {self.label} was replaced"))
+            self._waiting_calls.clear()
+        self._session = session
+        self.outbox.bind(session)
+        self._queue.bind(session.next_message)
+
+    def end(self, error: PygaseError) -> None:
+        """The connection is over for good: open calls raise `error`, nothing is sent any more."""
+        self._is_over = True
+        self._calls.end(error)
+        self._waiting_calls.clear()
+        self.outbox.clear()
+        self.outbox.bind(None)
+        self._queue.bind(None)
+        self._session = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no handler is at work."""
+        return self._queue.is_idle and not self._running_calls
+
+    # --- the hub's thread: traffic --------------------------------------------------------------
+
+    def take_arrivals(self) -> None:
+        """See what the session received: results, calls, events."""
+        session = self._session
+        if session is None:
+            return
+        while (message := session.next_call()) is not None:
+            if message.kind is MessageKind.RESULT:
+                if not self._calls.take_result(message.body):
+                    self.counters.drop("unexpected_result")
+            elif len(self._waiting_calls) < self._config.max_received_events:
+                self._waiting_calls.append(message.body)
+            else:
+                self.counters.drop("too_many_calls")
+        if self._waiting_calls:
+            self._begin_calls()
+        if session.has_messages:
+            self._queue.wake()
+
+    def message_acked(self, callback: object, *arguments: Any) -> None:
+        """A message with this token arrived at the peer: the ack callback is due."""
+        if callable(callback):
+            job = partial(self._handling.run, "ack_callback", callback, *arguments)
+            if not self._queue.push(job):
+                self.counters.drop("ack_callback")
+
+    def push_hook(self, what: str, hook: Callable[..., object], *arguments: Any) -> None:
+        """Run a hook after the handlers of all that arrived before it.
+
+        A hook that returns `False` found no room where it repeats its news to, and is asked again.
+        """
+        job = partial(self._repeat, partial(hook, *arguments))
+        self._queue.push_in_order(partial(self._handling.run, what, job))
+
+    # --- inside: events -------------------------------------------------------------------------
+
+    def _handle_event(self, message: ReceivedMessage) -> None:
+        """Runs in the handler greenlet, or in `pump`."""
+        try:
+            event = Event.from_bytes(message.body, self._config)
+        except DecodeError:
+            self.counters.drop("malformed_event")
+            return
+        event_type = event.type
+        is_known = self._handlers.has_event_type(event_type)
+        wire = self.event_wire
+        if wire is not None:
+            repeated = Event.from_bytes(message.body, self._config) if is_known else event
+            repeated.handler_kwargs["client_address"] = self._client_address
+            push = partial(self._repeat, partial(wire._push_event, repeated))
+            try:
+                self._handling.run(f"event wire of event {event_type!r}", push)
+            except GreenletExit:  # the server stops; the session keeps the event
+                self._queue.put_back(message)
+                raise
+        if is_known:
+            self.counters.events_handled += 1
+            handle = partial(self._handlers.handle, event, **self._library_kwargs)
+            self._handling.run(f"handler of event {event_type!r}", handle)
+        elif wire is None:
+            self._count_unhandled(event_type)
+
+    def _repeat(self, push: Callable[[], object]) -> None:
+        """Call `push` until there is room. A full wire holds up this connection only, and so its sender."""
+        environment, config = self._environment, self._config
+        patience_s = 1.0
+        while push() is False:
+            if environment is None or patience_s <= 0.0:
+                self.counters.drop("event_wire_full")
+                return
+            environment.sleep(config.wire_retry_s)
+            if self._is_over:  # everything of a session that left is freed within a second
+                patience_s -= config.wire_retry_s
+
+    def _count_unhandled(self, event_type: str) -> None:
+        self.counters.unhandled += 1
+        known = self._unhandled_types
+        if event_type not in known and len(known) < self._config.max_streams:
+            known.add(event_type)
+            logger.warning("%s: no handler is registered for events of type %r", self.label, event_type)
+
+    # --- inside: calls --------------------------------------------------------------------------
+
+    def _begin_calls(self) -> None:
+        waiting = self._waiting_calls
+        if isinstance(self._queue, PumpQueue):
+            while waiting:
+                if not self._queue.push(partial(self._answer, waiting.popleft())):
+                    self.counters.drop("too_many_calls")
+            return
+        environment = self._environment
+        while environment is not None and waiting and len(self._running_calls) < self._config.max_calls:
+            greenlet = environment.spawn(self._answer, waiting.popleft())
+            self._running_calls.add(greenlet)
+            greenlet.link(self._call_done)
+
+    def _call_done(self, greenlet: Any) -> None:
+        self._running_calls.discard(greenlet)
+        self._begin_calls()
+
+    def _answer(self, body: bytes) -> None:
+        """Run the handler of a call and send what came of it; in a greenlet of its own, or in `pump`."""
+        session = self._session
+        try:
+            number = call_number(body)
+        except DecodeError:
+            self.counters.drop("malformed_call")
+            return
+        result, event_type = self._result_of(number, body)
+        environment = self._environment
+        if session is None or session is not self._session or environment is None:
+            return  # nobody waits for it there any more
+        try:
+            self._send_reliably(result, MessageKind.RESULT, event_type, environment.now())
+        except QueueFullError:
+            self.counters.drop("result_queue_full")
+
+    def _result_of(self, number: int, body: bytes) -> tuple[bytes, str]:
+        config, event_type = self._config, "?"
+        try:
+            _, event = decode_call(body, config=config)
+            event_type = event.type
+            if not self._handlers.has_event_type(event_type):
+                self._count_unhandled(event_type)
+                raise LookupError(f"no handler is registered for calls of {event_type!r}")
+            self.counters.calls_handled += 1
+            value = self._handling.watch(
+                f"handler of call {event_type!r}",
+                partial(self._handlers.handle, event, **self._library_kwargs),
+            )
+            result = encode_returned(number, value, config=config)
+            _check_size(result, event_type, config)
+            return result, event_type
+        except (GreenletExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            self.counters.handler_errors += 1
+            logger.exception("%s: the call of %r failed here", self.label, event_type)
+            return encode_raised(number, error, config=config), event_type
+
+    def _send_reliably(self, body: bytes, kind: MessageKind, event_type: str, now: float) -> None:
+        _check_size(body, event_type, self._config)
+        message = OutgoingMessage(
+            body, kind, delivery=Delivery.RELIABLE, stream=event_type, dispatched_at=now
+        )
+        self.outbox.put(message, whose=self.label)
+
+
+def encode_event(event: Event, config: Config) -> bytes:
+    """An event as bytes, within the size limit.
+
+    Raises:
+        SerializationError: an argument cannot travel.
+        MessageTooLargeError: over `Config.max_event_bytes`.
+    """
+    body = event.to_bytes(config)
+    _check_size(body, event.type, config)
+    return body
+
+
+def _check_size(body: bytes, event_type: str, config: Config) -> None:
+    if len(body) > config.max_event_bytes:
+        raise MessageTooLargeError(
+            f"{event_type!r} takes {len(body)} bytes, more than the {config.max_event_bytes} of "
+            "Config.max_event_bytes; send less at once, or raise the limit on both sides"
+        )

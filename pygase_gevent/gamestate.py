@@ -1,0 +1,392 @@
+"""The state of a game, and how it changes.
+
+A `GameStateUpdate` applied to a `GameState` makes a new state that shares all parts that did not change
+(path copying). Nothing here ever changes a value that it was given, so states and updates may be read
+in any thread without a lock.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeVar, overload
+
+from pygase_gevent.changes import apply_changes, combine_changes, reduce_changes
+from pygase_gevent.codec import DELETE, copy_value, pack
+from pygase_gevent.config import Config
+from pygase_gevent.errors import ArgumentError, ArgumentTypeError, MessageTooLargeError
+from pygase_gevent.locks import allocate_lock
+
+logger = logging.getLogger(__name__)
+
+TO_DELETE = DELETE
+"""As a value in a `GameStateUpdate`: remove this key."""
+
+_Self = TypeVar("_Self", bound="_Attributes")
+
+
+class GameStatus(enum.IntEnum):
+    """Whether the game loop is running."""
+
+    PAUSED = 0
+    ACTIVE = 1
+
+    @classmethod
+    def get(cls, name_or_value: str | int) -> GameStatus | str:
+        """Return the value for a name (`'Paused'`, `'Active'`), or the name for a value.
+
+        Raises:
+            ArgumentError: there is no such status.
+            ArgumentTypeError: neither `str` nor `int`.
+        """
+        if isinstance(name_or_value, str) and name_or_value.upper() in cls.__members__:
+            return cls[name_or_value.upper()]
+        if isinstance(name_or_value, int):
+            return cls.check(name_or_value).name.capitalize()
+        if isinstance(name_or_value, str):
+            raise ArgumentError(f"{name_or_value!r} is no game status")
+        raise ArgumentTypeError(f"a game status is a str or an int, not {type(name_or_value).__name__}")
+
+    @classmethod
+    def check(cls, value: object) -> GameStatus:
+        """Return the status of this value.
+
+        Raises:
+            ArgumentError: there is no such status.
+        """
+        if isinstance(value, int) and not isinstance(value, bool) and value in (cls.PAUSED, cls.ACTIVE):
+            return cls(value)
+        raise ArgumentError(f"game_status must be a GameStatus, not {value!r}")
+
+
+class _Attributes:
+    """A `time_order` and any attributes: what states and updates have in common.
+
+    The attributes are the instance's `__dict__`, so several read-only states can share one.
+    """
+
+    __slots__ = ("__dict__", "_is_read_only", "_time_order")
+
+    _time_order: int
+    _is_read_only: bool
+
+    @property
+    def time_order(self) -> int:
+        """Grows by one with each update of a store: higher means more recent."""
+        return self._time_order
+
+    @time_order.setter
+    def time_order(self, value: int) -> None:
+        object.__setattr__(self, "_time_order", _check_time_order(value))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the attributes, without `time_order`, in a new dict (the values are not copied)."""
+        return dict(self.__dict__)
+
+    @classmethod
+    def from_dict(cls: type[_Self], time_order: int, attributes: dict[str, Any]) -> _Self:
+        """Make a read-only one around a dict, which is not copied and must never change again."""
+        made = cls.__new__(cls)
+        object.__setattr__(made, "_time_order", time_order)
+        object.__setattr__(made, "_is_read_only", True)
+        object.__setattr__(made, "__dict__", attributes)
+        return made
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether the library handed it out; its attributes cannot be assigned then."""
+        return self._is_read_only
+
+    def _set_up(self, time_order: int, attributes: dict[str, Any]) -> None:
+        for name in attributes:
+            self._check_name(name)
+        object.__setattr__(self, "_time_order", _check_time_order(time_order))
+        object.__setattr__(self, "_is_read_only", False)
+        object.__setattr__(self, "__dict__", attributes)
+
+    @classmethod
+    def _check_name(cls, name: str) -> None:
+        if hasattr(cls, name):
+            raise ArgumentError(f"{name!r} belongs to {cls.__name__} itself and cannot name an attribute")
+
+    def _check_writable(self) -> None:
+        if self._is_read_only:
+            raise AttributeError(
+                f"this {type(self).__name__} was handed out by the library and is for reading: "
+                "return the change from time_step or a handler, push a GameStateUpdate, "
+                "or change a copy (copy.deepcopy)"
+            )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._check_writable()
+        if name != "time_order":
+            self._check_name(name)
+        object.__setattr__(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        self._check_writable()
+        object.__delattr__(self, name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _make_copy, (type(self), self._time_order, self.to_dict())
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Attributes) or type(self) is not type(other):
+            return NotImplemented
+        return self._time_order == other._time_order and self.__dict__ == other.__dict__
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __lt__(self, other: _Attributes) -> bool:
+        if not isinstance(other, _Attributes):
+            return NotImplemented
+        return self._time_order < other._time_order
+
+    def __gt__(self, other: _Attributes) -> bool:
+        if not isinstance(other, _Attributes):
+            return NotImplemented
+        return self._time_order > other._time_order
+
+    def __le__(self, other: _Attributes) -> bool:
+        if not isinstance(other, _Attributes):
+            return NotImplemented
+        return self._time_order <= other._time_order
+
+    def __ge__(self, other: _Attributes) -> bool:
+        if not isinstance(other, _Attributes):
+            return NotImplemented
+        return self._time_order >= other._time_order
+
+    def __repr__(self) -> str:
+        attributes = "".join(f", {name}={value!r}" for name, value in self.__dict__.items())
+        return f"{type(self).__name__}({self._time_order}{attributes})"
+
+
+class GameState(_Attributes):
+    """The state of a game: a tree of values under names of your choice.
+
+    Attributes hold any tree of `None`, `bool`, `int`, `float`, `str`, `bytes`, lists, tuples and dicts with
+    `str` or `int` keys. Assign to a state that you made as you like; one that the library handed out
+    is for reading (assigning raises `AttributeError`).
+
+    Args:
+        time_order: which update made it; higher means more recent.
+        game_status: whether the game loop is running.
+        **attributes: the state itself.
+
+    Raises:
+        ArgumentError: an attribute has the name of a method, or `game_status` is none.
+
+    Example:
+        >>> state = GameState(ball={"x": 0.5, "y": 0.5}, score=[0, 0])
+        >>> (state + GameStateUpdate(1, ball={"x": 0.6})).ball
+        {'x': 0.6, 'y': 0.5}
+    """
+
+    __slots__ = ()
+
+    def __init__(self, time_order: int = 0, game_status: int = GameStatus.PAUSED, **attributes: Any) -> None:
+        self._set_up(time_order, {"game_status": GameStatus.check(game_status), **attributes})
+
+    def is_paused(self) -> bool:
+        """Whether the game loop is not running."""
+        return bool(self.__dict__["game_status"] == GameStatus.PAUSED)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"this GameState has no attribute {name!r}", name=name, obj=self)
+
+
+class GameStateUpdate(_Attributes):
+    """A change of a game state.
+
+    Dicts merge deeply into what is there, any other value replaces it, and `TO_DELETE` removes its key.
+    `update + update` combines two, `state + update` makes the changed state; both leave their
+    operands as they are. Applying a combined update equals applying its parts one after the other.
+
+    Args:
+        time_order: which state it leads to. An update never changes a state of the same or a
+            higher `time_order`; a store gives every pushed update the next one by itself.
+        **changes: new values by attribute name.
+
+    Raises:
+        ArgumentError: a change has the name of a method.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, time_order: int, **changes: Any) -> None:
+        self._set_up(time_order, changes)
+
+    def __add__(self, other: GameStateUpdate) -> GameStateUpdate:
+        """Combine two updates; the one with the higher `time_order` comes last."""
+        if not isinstance(other, GameStateUpdate):
+            return NotImplemented
+        first, second = (self, other) if other >= self else (other, self)
+        combined = combine_changes(first.__dict__, second.__dict__)
+        return _make_copy(GameStateUpdate, second.time_order, combined)
+
+    @overload
+    def __radd__(self, other: GameState) -> GameState: ...
+
+    @overload
+    def __radd__(self, other: int) -> GameStateUpdate: ...
+
+    def __radd__(self, other: GameState | int) -> GameState | GameStateUpdate:
+        """Apply to a state. Zero is accepted too, so that `sum` combines a list of updates."""
+        if isinstance(other, GameState):
+            if self > other:
+                changed = apply_changes(other.__dict__, self.__dict__)
+                return _make_copy(GameState, self.time_order, dict(changed))
+            return _make_copy(GameState, other.time_order, other.to_dict())
+        if isinstance(other, int) and other == 0:
+            return _make_copy(GameStateUpdate, self.time_order, self.to_dict())
+        return NotImplemented
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"this GameStateUpdate changes no attribute {name!r}", name=name, obj=self)
+
+
+class GameStateStore:
+    """The current state of a game, and the latest updates that led to it.
+
+    Every method may be called from any thread. What `get_game_state` returned stays as it was; an
+    update makes a new state.
+
+    Args:
+        initial_game_state: copied; an empty paused state if not given.
+        config: for `update_cache_size`, `max_state_bytes` and the limits of data.
+
+    Raises:
+        ArgumentTypeError: the initial state is no `GameState`.
+        SerializationError: something in the initial state cannot travel.
+        MessageTooLargeError: the initial state is too large.
+    """
+
+    def __init__(self, initial_game_state: GameState | None = None, *, config: Config | None = None) -> None:
+        self._config = config or Config()
+        state = GameState() if initial_game_state is None else initial_game_state
+        if not isinstance(state, GameState):
+            raise ArgumentTypeError(f"initial_game_state must be a GameState, not {type(state).__name__}")
+        content = copy_value(state.to_dict(), config=self._config)
+        content["game_status"] = GameStatus.check(content.get("game_status"))
+        self._lock = allocate_lock()
+        self._size_bound_bytes = 0
+        self._check_size(content, len(pack(content)))
+        # State and content version; one tuple, replaced as a whole, so that readers need no lock.
+        self._snapshot = (GameState.from_dict(state.time_order, content), 0)
+        self._updates: deque[GameStateUpdate] = deque(maxlen=self._config.update_cache_size)
+        self._callbacks: tuple[Callable[[], object], ...] = ()
+        # Merges made for the newest state: its time_order, and changes by base.
+        self._merges: tuple[int, dict[int, dict[str, Any]]] = (state.time_order, {})
+
+    def get_game_state(self) -> GameState:
+        """Return the current state. It is for reading, and stays as it is."""
+        return self._snapshot[0]
+
+    def snapshot(self) -> tuple[GameState, int]:
+        """Return the current state and its content version, a number that grows when content changes."""
+        return self._snapshot
+
+    def get_update_cache(self) -> list[GameStateUpdate]:
+        """Return the latest updates, oldest first, without the parts of them that changed nothing."""
+        with self._lock:
+            return list(self._updates)
+
+    def push_update(self, update: GameStateUpdate) -> None:
+        """Apply an update. It is copied, and gets the next `time_order` whatever its own says.
+
+        Raises:
+            ArgumentTypeError: `update` is no `GameStateUpdate`.
+            ArgumentError: it changes `game_status` to something that is none.
+            SerializationError: something in it cannot travel; the message names the place.
+            MessageTooLargeError: the state would become too large to be sent to a new client.
+        """
+        if not isinstance(update, GameStateUpdate):
+            raise ArgumentTypeError(f"a store takes a GameStateUpdate, not {type(update).__name__}")
+        changes = update.to_dict()
+        if not update.is_read_only:
+            changes = copy_value(changes, config=self._config, marks=True)
+        if "game_status" in changes:
+            changes["game_status"] = GameStatus.check(changes["game_status"])
+        size_bytes = len(pack(changes))
+        with self._lock:
+            state, version = self._snapshot
+            time_order = state.time_order + 1
+            content, effective = reduce_changes(state.__dict__, changes)
+            # An update can also make the headers of dicts larger, by no more than its own size.
+            self._check_size(content, 2 * size_bytes)
+            self._updates.append(GameStateUpdate.from_dict(time_order, effective))
+            self._snapshot = (
+                GameState.from_dict(time_order, content),
+                version + (content is not state.__dict__),
+            )
+        for callback in self._callbacks:
+            try:
+                callback()
+            except Exception:
+                logger.exception("a subscriber of the game state store raised")
+
+    def merged_update(self, base: int, newest: int) -> GameStateUpdate | None:
+        """Return the merge of the updates after `base` up to `newest`; they lead from one state to the other.
+
+        Returns:
+            The merge, or `None` if the cache no longer (or not yet) holds all of these updates.
+        """
+        with self._lock:
+            updates = list(self._updates)
+        if base == newest == self._snapshot[0].time_order:
+            return GameStateUpdate.from_dict(newest, {})
+        if not updates or not updates[0].time_order - 1 <= base <= newest <= updates[-1].time_order:
+            return None
+        known = self._merges
+        if known[0] != newest:
+            known = self._merges = (newest, {})
+        merges = known[1]
+        first = base - updates[0].time_order + 1
+        last = newest - updates[0].time_order
+        # Clients mostly wait for the same newest state: start from what was merged for another.
+        start = next((i for i in range(first, last + 1) if updates[i].time_order - 1 in merges), last + 1)
+        changes: dict[str, Any] = {} if start > last else merges[updates[start].time_order - 1]
+        for i in range(start - 1, first - 1, -1):
+            changes = combine_changes(updates[i].__dict__, changes)
+        merges[base] = changes
+        return GameStateUpdate.from_dict(newest, changes)
+
+    def subscribe(self, callback: Callable[[], object]) -> None:
+        """Have `callback` called after each push, in the thread that pushed. It must not block."""
+        with self._lock:
+            self._callbacks = (*self._callbacks, callback)
+
+    def unsubscribe(self, callback: Callable[[], object]) -> None:
+        """End a subscription; one that does not exist is no error."""
+        with self._lock:
+            self._callbacks = tuple(known for known in self._callbacks if known != callback)
+
+    def _check_size(self, content: dict[str, Any], growth_bytes: int) -> None:
+        """Refuse content over the limit. Measured only where the sum of growths since could reach it."""
+        bound_bytes = self._size_bound_bytes + growth_bytes
+        if bound_bytes > self._config.max_state_bytes:
+            bound_bytes = len(pack(content))
+            if bound_bytes > self._config.max_state_bytes:
+                raise MessageTooLargeError(
+                    f"the game state would have {bound_bytes} bytes, "
+                    f"and Config.max_state_bytes is {self._config.max_state_bytes}"
+                )
+        self._size_bound_bytes = bound_bytes
+
+
+def _check_time_order(value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ArgumentTypeError(f"time_order is an int, not {type(value).__name__}")
+    if value < 0:
+        raise ArgumentError(f"time_order must not be negative: {value}")
+    return int(value)
+
+
+def _make_copy(cls: type[_Self], time_order: int, attributes: dict[str, Any]) -> _Self:
+    """Make one that its user may change, around a dict that nobody else holds."""
+    made = cls.from_dict(time_order, attributes)
+    object.__setattr__(made, "_is_read_only", False)
+    return made

@@ -1,0 +1,75 @@
+"""What was received, and when to say so.
+
+Only payloads count. The newest sequence and the 64 before it are remembered, which is what an
+acknowledgement can name; a payload older than that can never be acknowledged, so its messages are not
+taken (they come again) while everything in it that needs no acknowledgement is.
+"""
+
+from __future__ import annotations
+
+from pygase_gevent.config import Config
+
+MASK_BITS = 64
+_ONES = 0xFFFF_FFFF_FFFF_FFFF
+
+
+class ReceivedPackets:
+    """The acknowledging half of a connection (RFC 9000, 13.2).
+
+    Attributes:
+        largest: largest received sequence, -1 before the first.
+        mask: bit i stands for `largest - 1 - i`. Sequences below 0 do not exist and count as received.
+        ack_deadline: when an acknowledgement must leave, `None` when nothing asks for one.
+    """
+
+    __slots__ = ("_eliciting", "_every", "_largest_at", "_max_delay_s", "ack_deadline", "largest", "mask")
+
+    def __init__(self, config: Config) -> None:
+        self._max_delay_s = config.max_ack_delay_s
+        self._every = config.ack_every_packets
+        self._largest_at = 0.0
+        self._eliciting = 0
+        self.largest = -1
+        self.mask = _ONES
+        self.ack_deadline: float | None = None
+
+    def is_too_old(self, sequence: int) -> bool:
+        """Whether the payload lies below what an acknowledgement could name."""
+        return sequence < self.largest - MASK_BITS
+
+    def is_received(self, sequence: int) -> bool:
+        """Whether this payload was recorded (or is too old to tell)."""
+        distance = self.largest - sequence
+        if distance <= 0:
+            return distance == 0
+        return distance > MASK_BITS or bool(self.mask >> (distance - 1) & 1)
+
+    def record(self, sequence: int, is_ack_eliciting: bool, now: float) -> None:
+        """A payload was taken. One that leaves or fills a gap is acknowledged at once (13.2.1)."""
+        is_in_order = True
+        shift = sequence - self.largest
+        if shift > 0:
+            is_in_order = shift == 1
+            # A first payload has shifted in a one for sequence -1, which does not exist.
+            self.mask = (self.mask << shift | 1 << (shift - 1)) & _ONES if shift <= MASK_BITS else 0
+            self.largest = sequence
+            self._largest_at = now
+        elif -shift <= MASK_BITS and shift:
+            is_in_order = False
+            self.mask |= 1 << (-shift - 1)
+        if not is_ack_eliciting:
+            return
+        self._eliciting += 1
+        if not is_in_order or self._eliciting >= self._every:
+            self.ack_deadline = now
+        elif self.ack_deadline is None:
+            self.ack_deadline = now + self._max_delay_s
+
+    def delay_s(self, now: float) -> float:
+        """How long the largest received payload has waited for its acknowledgement."""
+        return max(0.0, now - self._largest_at)
+
+    def acknowledged(self) -> None:
+        """An acknowledgement of everything recorded has left."""
+        self._eliciting = 0
+        self.ack_deadline = None

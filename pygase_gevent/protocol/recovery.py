@@ -1,0 +1,347 @@
+"""What is in flight: round trip, loss detection and probe timeouts (RFC 9002, 5 and 6).
+
+A sent packet remembers what it carried. An acknowledgement, a loss or a probe timeout goes back to
+each thing carried, which knows itself what to do: packets are never sent again, messages are.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from pygase_gevent.config import Config
+from pygase_gevent.protocol.congestion import CongestionWindow
+
+GRANULARITY_S = 0.001
+"""RFC 9002, 6.1.2: no timer is finer than this."""
+MAX_TIME_THRESHOLD = 1.5
+"""The share of a round trip after which a packet counts as lost starts at 9/8, and grows up to this on
+paths that reorder."""
+PERSISTENT_CONGESTION_PERIODS = 3
+LOSS_WEIGHT = 1 / 32
+"""Weight of one packet in the share of lost packets."""
+
+OUTSTANDING = 0
+ACKED = 1
+LOST = 2
+
+
+class Carried:
+    """Something that a packet carried and that wants to know what became of it."""
+
+    __slots__ = ()
+
+    def on_acked(self, now: float) -> None:
+        """A packet with it arrived."""
+
+    def on_lost(self, now: float) -> None:
+        """A packet with it counts as lost."""
+
+    def on_suspected(self, now: float) -> None:
+        """A later packet arrived before one with it: perhaps lost, too early to tell."""
+
+    def on_probe(self, now: float) -> None:
+        """Nothing was heard for a probe timeout: if it is still wanted, send it again."""
+
+
+class SentPacket:
+    """A packet in flight and what it carried."""
+
+    __slots__ = (
+        "bulk_bytes",
+        "is_ack_eliciting",
+        "is_suspected",
+        "items",
+        "sent_at",
+        "sequence",
+        "size_bytes",
+        "state",
+        "was_limited",
+    )
+
+    def __init__(
+        self,
+        sequence: int,
+        sent_at: float,
+        size_bytes: int,
+        bulk_bytes: int,
+        is_ack_eliciting: bool,
+        was_limited: bool,
+        items: list[Carried],
+    ) -> None:
+        self.sequence = sequence
+        self.sent_at = sent_at
+        self.size_bytes = size_bytes
+        self.bulk_bytes = bulk_bytes
+        self.is_ack_eliciting = is_ack_eliciting
+        self.was_limited = was_limited
+        self.items = items
+        self.state = OUTSTANDING
+        self.is_suspected = False
+
+
+class RoundTrip:
+    """Estimates of the round trip (RFC 9002, 5)."""
+
+    __slots__ = ("has_sample", "latest_s", "max_ack_delay_s", "min_s", "smoothed_s", "variation_s")
+
+    def __init__(self, config: Config) -> None:
+        self.max_ack_delay_s = config.max_ack_delay_s
+        self.has_sample = False
+        self.latest_s = 0.0
+        self.min_s = 0.0
+        self.smoothed_s = config.initial_rtt_s
+        self.variation_s = config.initial_rtt_s / 2
+
+    def add_sample(self, sample_s: float, ack_delay_s: float) -> None:
+        """A round trip was measured; `ack_delay_s` of it the peer says that it waited."""
+        self.latest_s = sample_s
+        if not self.has_sample:
+            self.has_sample = True
+            self.min_s = self.smoothed_s = sample_s
+            self.variation_s = sample_s / 2
+            return
+        self.min_s = min(self.min_s, sample_s)
+        ack_delay_s = min(ack_delay_s, self.max_ack_delay_s)
+        if sample_s >= self.min_s + ack_delay_s:
+            sample_s -= ack_delay_s
+        self.variation_s += 0.25 * (abs(self.smoothed_s - sample_s) - self.variation_s)
+        self.smoothed_s += 0.125 * (sample_s - self.smoothed_s)
+
+    @property
+    def probe_timeout_s(self) -> float:
+        """RFC 9002, 6.2.1."""
+        return self.smoothed_s + max(4 * self.variation_s, GRANULARITY_S) + self.max_ack_delay_s
+
+
+class Recovery:
+    """Packets in flight, oldest first.
+
+    Attributes:
+        lost_share: share of packets lost lately, 0 to 1.
+        lost_packets, probes: counted since the connection stands.
+    """
+
+    def __init__(self, config: Config, round_trip: RoundTrip, congestion: CongestionWindow) -> None:
+        self._config = config
+        self._round_trip = round_trip
+        self._congestion = congestion
+        self._sent: deque[SentPacket] = deque()
+        self._recently_lost: deque[SentPacket] = deque()
+        self._eliciting_in_flight = 0
+        self._last_eliciting_at = 0.0
+        self._largest_sent = -1
+        self._largest_acked = -1
+        self._last_ack = (-1, -1)
+        self._packet_threshold = config.packet_reorder_threshold
+        self._time_threshold = 9 / 8
+        self._loss_time: float | None = None
+        self.probe_count = 0
+        self.lost_share = 0.0
+        self.lost_packets = 0
+        self.probes = 0
+
+    @property
+    def has_eliciting_in_flight(self) -> bool:
+        """Whether something is in flight that the peer must acknowledge."""
+        return self._eliciting_in_flight > 0
+
+    def packet_sent(self, packet: SentPacket) -> None:
+        """A packet left. One that asks for nothing and carried nothing need not be given."""
+        self._largest_sent = packet.sequence
+        self._sent.append(packet)
+        if packet.is_ack_eliciting:
+            self._eliciting_in_flight += 1
+            self._last_eliciting_at = packet.sent_at
+        if packet.bulk_bytes:
+            self._congestion.packet_sent(packet.bulk_bytes)
+        if len(self._sent) > self._config.max_packets_in_flight:
+            self._take_off_oldest(packet.sent_at)
+
+    def sequence_sent(self, sequence: int) -> None:
+        """A packet left that is not followed; an acknowledgement may name it."""
+        self._largest_sent = sequence
+
+    def receive_ack(self, truncated: int, mask: int, ack_delay_s: float, now: float) -> bool:
+        """Take an acknowledgement whose largest sequence is 32 bits wide.
+
+        Returns:
+            False if it names a sequence that was never sent.
+        """
+        largest = self._largest_sent - (self._largest_sent - truncated & 0xFFFF_FFFF)
+        if largest < 0:
+            return False
+        if self._last_ack == (largest, mask):
+            return True
+        self._last_ack = (largest, mask)
+        self._find_spurious_losses(largest, mask)
+        acked = self._take_acked(largest, mask)
+        if not acked:
+            return True
+        newest = acked[-1]
+        if newest.sequence == largest and any(packet.is_ack_eliciting for packet in acked):
+            self._round_trip.add_sample(max(now - newest.sent_at, 1e-6), ack_delay_s)
+        if largest > self._largest_acked:
+            self._largest_acked = largest
+        self.probe_count = 0
+        for packet in acked:
+            for item in packet.items:
+                item.on_acked(now)
+        self.detect_losses(now)
+        return True
+
+    def next_timer(self) -> float | None:
+        """When `handle_timer` is due."""
+        if self._loss_time is not None:
+            return self._loss_time
+        if self._eliciting_in_flight == 0:
+            return None
+        return self._last_eliciting_at + self._probe_timeout_s()
+
+    def handle_timer(self, now: float) -> bool:
+        """Look for losses by time; or else this is a probe timeout (6.2.4), and True is returned.
+
+        On a probe timeout what the oldest packets carried, as much as fits into two, is asked to come again.
+        """
+        if self._loss_time is not None:
+            if now >= self._loss_time:
+                self.detect_losses(now)
+            return False
+        if self._eliciting_in_flight == 0 or now < self._last_eliciting_at + self._probe_timeout_s():
+            return False
+        self.probe_count += 1
+        self.probes += 1
+        self._last_eliciting_at = now  # backs off also where nothing can be sent
+        size = 0
+        for packet in self._sent:
+            if packet.state == OUTSTANDING and packet.is_ack_eliciting:
+                for item in packet.items:
+                    item.on_probe(now)
+                size += packet.size_bytes
+                if size > 1200:
+                    break
+        return True
+
+    def detect_losses(self, now: float) -> None:
+        """Packet and time thresholds (6.1); also who is to be suspected."""
+        self._loss_time = None
+        largest = self._largest_acked
+        delay_s = max(self._round_trip.latest_s, self._round_trip.smoothed_s) * self._time_threshold
+        lost_before = now - max(delay_s, GRANULARITY_S)
+        lost: list[SentPacket] = []
+        span_start: float | None = None
+        longest_span = 0.0
+        for packet in self._sent:
+            if packet.sequence >= largest:
+                break
+            if packet.state == ACKED:
+                span_start = None
+                continue
+            if packet.state == LOST:
+                continue
+            if packet.sequence <= largest - self._packet_threshold or packet.sent_at <= lost_before:
+                packet.state = LOST
+                lost.append(packet)
+                if packet.is_ack_eliciting:
+                    if span_start is None:
+                        span_start = packet.sent_at
+                    longest_span = max(longest_span, packet.sent_at - span_start)
+                continue
+            span_start = None
+            if not packet.is_suspected:
+                packet.is_suspected = True
+                for item in packet.items:
+                    item.on_suspected(now)
+            if packet.is_ack_eliciting:
+                due = packet.sent_at + max(delay_s, GRANULARITY_S)
+                if self._loss_time is None or due < self._loss_time:
+                    self._loss_time = due
+        if lost:
+            self._take_off_lost(lost, now)
+            if self._round_trip.has_sample and longest_span > self._persistent_congestion_s():
+                self._congestion.persistent_congestion()
+        self._forget_finished()
+
+    def abandon(self, now: float) -> None:
+        """The connection is gone: nothing that was in flight will ever be acknowledged."""
+        packets, self._sent = self._sent, deque()
+        self._recently_lost.clear()
+        self._eliciting_in_flight = 0
+        self._loss_time = None
+        for packet in packets:
+            if packet.state == OUTSTANDING:
+                packet.state = LOST
+                for item in packet.items:
+                    item.on_lost(now)
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _probe_timeout_s(self) -> float:
+        limit = self._config.max_probe_timeout_s
+        timeout_s = self._round_trip.probe_timeout_s * (1 << min(self.probe_count, 10))
+        return timeout_s if timeout_s < limit else limit
+
+    def _persistent_congestion_s(self) -> float:
+        return self._round_trip.probe_timeout_s * PERSISTENT_CONGESTION_PERIODS
+
+    def _take_acked(self, largest: int, mask: int) -> list[SentPacket]:
+        acked: list[SentPacket] = []
+        oldest = largest - 64
+        for packet in self._sent:
+            sequence = packet.sequence
+            if sequence > largest:
+                break
+            if packet.state != OUTSTANDING:
+                continue
+            if sequence < largest and (sequence < oldest or not mask >> (largest - 1 - sequence) & 1):
+                continue
+            packet.state = ACKED
+            acked.append(packet)
+            if packet.is_ack_eliciting:
+                self._eliciting_in_flight -= 1
+                self.lost_share -= self.lost_share * LOSS_WEIGHT
+            if packet.bulk_bytes:
+                self._congestion.packet_acked(packet.bulk_bytes, packet.sent_at, packet.was_limited)
+        return acked
+
+    def _take_off_lost(self, lost: list[SentPacket], now: float) -> None:
+        for packet in lost:
+            if packet.bulk_bytes:
+                self._congestion.bulk_lost(packet.bulk_bytes)
+            if packet.is_ack_eliciting:
+                self._eliciting_in_flight -= 1
+                self.lost_packets += 1
+                self.lost_share += (1 - self.lost_share) * LOSS_WEIGHT
+                self._congestion.congestion_event(packet.sent_at, now)
+                self._recently_lost.append(packet)
+            for item in packet.items:
+                item.on_lost(now)
+
+    def _take_off_oldest(self, now: float) -> None:
+        packet = self._sent.popleft()
+        if packet.state == OUTSTANDING:
+            packet.state = LOST
+            self._take_off_lost([packet], now)
+
+    def _forget_finished(self) -> None:
+        sent = self._sent
+        while sent and sent[0].state != OUTSTANDING:
+            sent.popleft()
+        recently_lost = self._recently_lost
+        while recently_lost and recently_lost[0].sequence < self._largest_acked - 64:
+            recently_lost.popleft()
+
+    def _find_spurious_losses(self, largest: int, mask: int) -> None:
+        """A lost packet that arrives after all: this path reorders more than the thresholds allow for."""
+        for packet in self._recently_lost:
+            distance = largest - packet.sequence
+            if packet.state != LOST or distance < 0 or distance > 64:
+                continue
+            if distance and not mask >> (distance - 1) & 1:
+                continue
+            packet.state = ACKED
+            self.lost_packets -= 1
+            self._packet_threshold = min(
+                self._config.max_reorder_threshold, max(self._packet_threshold, distance) + 1
+            )
+            self._time_threshold = min(MAX_TIME_THRESHOLD, self._time_threshold * 1.125)
+            self.lost_share -= self.lost_share * LOSS_WEIGHT

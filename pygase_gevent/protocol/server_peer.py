@@ -1,0 +1,131 @@
+"""One session as the server knows it, and what can happen to it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pygase_gevent.config import Config
+from pygase_gevent.protocol.address import Address
+from pygase_gevent.protocol.netcode import NetcodePeer
+from pygase_gevent.protocol.reasons import DisconnectReason
+from pygase_gevent.protocol.session import Session, SessionEvent
+
+
+class ServerPeer:
+    """One session as the server knows it, from its first connection to its end.
+
+    Attributes:
+        name: the address the client first connected from; names the session for life.
+        remote_address: where the client is now, or was last.
+        session_id: 16 random bytes, unique for ever.
+        claims: what the client's token said.
+        session: the session's traffic.
+        disconnect_reason, disconnect_text: why it ended, once it did.
+    """
+
+    __slots__ = (
+        "_byte_allowance",
+        "_packet_allowance",
+        "_rate_time",
+        "attachment",
+        "claims",
+        "close_at",
+        "disconnect_reason",
+        "disconnect_text",
+        "events",
+        "is_ready",
+        "leave_at",
+        "name",
+        "next_close_at",
+        "remote_address",
+        "send",
+        "session",
+        "session_id",
+        "tickets",
+        "user",
+    )
+
+    def __init__(self, session: Session, name: Address, session_id: bytes, claims: dict[str, Any]) -> None:
+        self.session = session
+        self.name = name
+        self.remote_address = name
+        self.session_id = session_id
+        self.claims = claims
+        self.disconnect_reason: DisconnectReason | None = None
+        self.disconnect_text = ""
+        self.attachment: NetcodePeer | None = None
+        self.send: Callable[[bytes], int] | None = None
+        self.tickets = 0
+        self.leave_at = 0.0
+        self.close_at = 0.0
+        self.next_close_at = 0.0
+        self.is_ready = False
+        self.user: Any = None
+        self.events: deque[SessionEvent] = deque()
+        self._rate_time = 0.0
+        self._packet_allowance = 0.0
+        self._byte_allowance = 0.0
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a netcode connection carries the session now."""
+        return self.attachment is not None and self.disconnect_reason is None
+
+    def next_event(self) -> SessionEvent | None:
+        """The next of the session's events that concern the application (acks, losses)."""
+        return self.events.popleft() if self.events else None
+
+    def within_rate(self, size: int, now: float, config: Config) -> bool:
+        """Token buckets of packets and bytes, one second deep."""
+        elapsed = now - self._rate_time
+        if elapsed > 0.0:
+            self._rate_time = now
+            packets, byte_rate = config.max_packets_per_s, config.max_bytes_per_s
+            self._packet_allowance = min(packets, self._packet_allowance + elapsed * packets)
+            self._byte_allowance = min(byte_rate, self._byte_allowance + elapsed * byte_rate)
+        if self._packet_allowance < 1.0 or self._byte_allowance < size:
+            return False
+        self._packet_allowance -= 1.0
+        self._byte_allowance -= size
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class PeerJoined:
+    """A new session."""
+
+    peer: ServerPeer
+
+
+@dataclass(frozen=True, slots=True)
+class PeerDropped:
+    """Silence for longer than the timeout; the seat is kept for the resume window."""
+
+    peer: ServerPeer
+
+
+@dataclass(frozen=True, slots=True)
+class PeerResumed:
+    """A session goes on over a fresh netcode connection."""
+
+    peer: ServerPeer
+
+
+@dataclass(frozen=True, slots=True)
+class PeerLeft:
+    """A session ended for good; its reason is in the peer."""
+
+    peer: ServerPeer
+
+
+@dataclass(frozen=True, slots=True)
+class ShutdownRequested:
+    """A client said goodbye and asked for the server to be shut down; comes before its `PeerLeft`."""
+
+    peer: ServerPeer
+
+
+CoreEvent = PeerJoined | PeerDropped | PeerResumed | PeerLeft | ShutdownRequested

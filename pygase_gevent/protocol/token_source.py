@@ -1,0 +1,110 @@
+"""Which connect token a client's next attempt uses."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from pygase_gevent.config import Config
+from pygase_gevent.errors import ArgumentError, DecodeError
+from pygase_gevent.protocol.address import Address
+from pygase_gevent.protocol.identity import Identity, decode_ticket, encode_user_data
+from pygase_gevent.protocol.netcode import ConnectToken, generate_connect_token
+
+NEVER_EXPIRES_S = -1
+MAX_TICKETS = 4
+"""A server hands out `Config.resume_tickets`; a client keeps no more than this, the newest."""
+MAX_DIALLED = 32
+"""Server addresses in a connect token (STANDARD.md, *Connect Token*)."""
+
+
+class TokenSource:
+    """Tickets first, in turn; then the application's token; then one made here.
+
+    A ticket stays until a connection stood with it: the server may never have seen it. The
+    application's token serves until the first session stood, since the server takes none twice.
+
+    Args:
+        config: limits.
+        protocol_id: netcode's protocol id of the game.
+        private_key: 32 bytes to make tokens with.
+        entropy: `entropy(size)` gives that many random bytes.
+    """
+
+    def __init__(
+        self, *, config: Config, protocol_id: int, private_key: bytes, entropy: Callable[[int], bytes]
+    ) -> None:
+        self._config = config
+        self._protocol_id = protocol_id
+        self._private_key = private_key
+        self._entropy = entropy
+        self._given: ConnectToken | None = None
+        self._given_is_spent = False
+        self._tickets: deque[bytes] = deque()
+        self._ticket_in_use: bytes | None = None
+
+    def take(self, token: bytes, unix_time: int) -> tuple[Address, ...]:
+        """Use the application's token.
+
+        Returns:
+            The server addresses that it names.
+
+        Raises:
+            ArgumentError: it is not a token, is for another game, or has expired.
+        """
+        try:
+            parsed = ConnectToken.from_bytes(token)
+        except DecodeError as error:
+            raise ArgumentError(f"token is not a netcode 1.02 connect token: {error}") from error
+        if parsed.protocol_id != self._protocol_id:
+            raise ArgumentError(
+                "the connect token was issued for another game; issue it with the same `game` as the client's"
+            )
+        if parsed.expire_timestamp <= unix_time:
+            raise ArgumentError("the connect token has expired; ask the issuer for a new one")
+        self._given = parsed
+        return parsed.server_addresses
+
+    def add_ticket(self, blob: bytes) -> None:
+        """A ticket arrived over the session."""
+        self._tickets.append(blob)
+        while len(self._tickets) > MAX_TICKETS:
+            self._tickets.popleft()
+
+    def connection_stood(self) -> None:
+        """The token of the last attempt reached *connected*: it is never accepted again."""
+        if self._ticket_in_use is not None:
+            self._tickets = deque(blob for blob in self._tickets if blob != self._ticket_in_use)
+            self._ticket_in_use = None
+        elif self._given is not None:
+            self._given_is_spent = True
+
+    def forget_tickets(self) -> None:
+        """They belong to a session that is over."""
+        self._tickets.clear()
+        self._ticket_in_use = None
+
+    def next_token(self, addresses: tuple[Address, ...], unix_time: int) -> ConnectToken | None:
+        """The token of the next attempt; `None` where the application's own is spent and no ticket left."""
+        addresses = addresses[:MAX_DIALLED]
+        self._ticket_in_use = None
+        if self._tickets:
+            blob = self._tickets[0]
+            self._tickets.rotate(-1)
+            self._ticket_in_use = blob
+            return decode_ticket(
+                blob, protocol_id=self._protocol_id, server_addresses=addresses, unix_time=unix_time
+            )
+        if self._given is not None:
+            return None if self._given_is_spent else self._given
+        return generate_connect_token(
+            private_key=self._private_key,
+            protocol_id=self._protocol_id,
+            client_id=int.from_bytes(self._entropy(8), "little"),
+            server_addresses=addresses,
+            user_data=encode_user_data(Identity(), config=self._config),
+            unix_time=unix_time,
+            expire_seconds=NEVER_EXPIRES_S,
+            timeout_seconds=max(1, round(self._config.handshake_attempt_s)),
+            entropy=self._entropy,
+        )

@@ -1,0 +1,1 @@
+"""Tools to test games and the library itself over bad networks."""

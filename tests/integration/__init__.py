@@ -1,0 +1,1 @@
+"""The whole library with real sockets on loopback and, where it matters, real processes."""

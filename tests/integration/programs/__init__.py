@@ -1,0 +1,1 @@
+"""Programs that the integration tests run in processes of their own, plain and monkey-patched."""

@@ -1,0 +1,146 @@
+"""Events on the wire, and which arguments reach a handler."""
+
+import functools
+
+import pytest
+
+from pygase_gevent.codec import encode
+from pygase_gevent.config import Config
+from pygase_gevent.errors import ArgumentError, ArgumentTypeError, DecodeError, SerializationError
+from pygase_gevent.event import Event, UniversalEventHandler
+
+LIBRARY = {"client_address": ("127.0.0.1", 1), "game_state": "state", "dt": 0.1}
+
+
+def handle(function, event):
+    handlers = UniversalEventHandler()
+    handlers.register_event_handler(event.type, function)
+    return handlers.handle(event, **LIBRARY)
+
+
+def test_an_event_holds_its_arguments():
+    event = Event("MOVE", 1, "up", speed=2.5)
+    assert (event.type, event.handler_args, event.handler_kwargs) == ("MOVE", [1, "up"], {"speed": 2.5})
+    assert repr(event) == "Event('MOVE', 1, 'up', speed=2.5)"
+    assert event == Event("MOVE", 1, "up", speed=2.5)
+    assert event != Event("MOVE", 1, "up")
+    assert event != "MOVE"
+
+
+def test_an_event_travels():
+    event = Event("MOVE", (1, 2), b"x", where={"x": 1.5})
+    arrived = Event.from_bytes(event.to_bytes())
+    assert arrived == Event("MOVE", [1, 2], b"x", where={"x": 1.5})
+
+
+@pytest.mark.parametrize(
+    ("event", "message"),
+    [
+        (Event("X", 0, {"y": object()}), "args[1].y: object of type object cannot travel"),
+        (Event("X", z={1}), "kwargs.z: object of type set cannot travel"),
+        (Event("\ud800"), "event_type: text with a lone surrogate, which has no UTF-8 form"),
+    ],
+)
+def test_what_cannot_travel_is_named(event, message):
+    with pytest.raises(SerializationError) as error:
+        event.to_bytes()
+    assert str(error.value) == message
+
+
+def test_whatever_can_be_sent_can_be_read():
+    value = 0
+    config = Config(max_depth=6, max_items=9)
+    for _ in range(4):
+        value = [value]
+    assert Event.from_bytes(Event("X", value).to_bytes(config), config) == Event("X", value)
+    with pytest.raises(SerializationError):
+        Event("X", [value]).to_bytes(config)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        [],
+        ["X", []],
+        ["X", [], {}, 0],
+        [1, [], {}],
+        [b"X", [], {}],
+        ["X", {}, {}],
+        ["X", [], []],
+        ["X", [], {1: 2}],
+        {"type": "X"},
+    ],
+)
+def test_other_values_are_no_events(value):
+    with pytest.raises(DecodeError):
+        Event.from_bytes(encode(value, config=Config()))
+
+
+def test_other_bytes_are_no_events():
+    with pytest.raises(DecodeError):
+        Event.from_bytes(b"\xc1")
+
+
+def test_an_event_type_is_text():
+    with pytest.raises(ArgumentTypeError, match="an event type is a str, not int"):
+        Event(1)
+    with pytest.raises(ArgumentTypeError, match="an event type is a str, not NoneType"):
+        UniversalEventHandler().register_event_handler(None, print)
+
+
+def test_a_handler_gets_what_it_takes():
+    class Game:
+        def method(self, x, dt):
+            return x, dt
+
+        def __call__(self, x, *, client_address):
+            return x, client_address
+
+    address = LIBRARY["client_address"]
+    assert handle(lambda x: x, Event("X", 1)) == 1
+    assert handle(lambda x, client_address: (x, client_address), Event("X", 1)) == (1, address)
+    assert handle(lambda x, **others: (x, others), Event("X", 1, y=2)) == (1, {"y": 2, **LIBRARY})
+    assert handle(Game().method, Event("X", 1)) == (1, 0.1)
+    assert handle(Game(), Event("X", 1)) == (1, address)
+    assert handle(functools.partial(lambda x, y, game_state: (x, y, game_state), 1), Event("X", 2)) == (1, 2, "state")
+    assert handle(max, Event("X", 1, 2)) == 2  # a builtin that tells no signature
+
+
+def test_the_wire_cannot_give_the_library_s_arguments():
+    forged = Event("X", 1, client_address="forged", game_state="forged", dt="forged", other=2)
+    assert handle(lambda x, client_address, **others: (x, client_address, others), forged) == (
+        1,
+        ("127.0.0.1", 1),
+        {"other": 2, "game_state": "state", "dt": 0.1},
+    )
+    handlers = UniversalEventHandler()
+    handlers.register_event_handler("X", lambda x, dt=None, **others: (x, dt, others))
+    assert handlers.handle(forged) == (1, None, {"other": 2})
+
+
+def test_only_plain_functions_can_be_registered():
+    async def coroutine_function():
+        pass
+
+    handlers = UniversalEventHandler()
+    with pytest.raises(TypeError, match="'str' object is not callable"):
+        handlers.register_event_handler("X", "not callable")
+    with pytest.raises(ArgumentTypeError, match="is a coroutine function; handlers are plain functions"):
+        handlers.register_event_handler("X", coroutine_function)
+    assert not handlers.has_event_type("X")
+
+
+def test_the_last_registration_counts_and_an_unknown_type_raises():
+    handlers = UniversalEventHandler()
+    handlers.register_event_handler("X", lambda: 1)
+    handlers.register_event_handler("X", lambda: 2)
+    assert handlers.has_event_type("X")
+    assert handlers.handle(Event("X")) == 2
+    with pytest.raises(ArgumentError, match="no handler is registered for events of type 'Y'"):
+        handlers.handle(Event("Y"))
+
+
+def test_a_handler_s_exception_is_raised():
+    with pytest.raises(ZeroDivisionError):
+        handle(lambda: 1 / 0, Event("X"))
