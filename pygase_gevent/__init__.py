@@ -1,1 +1,1 @@
-"""PyGaSe on gevent."""
+"""Multiplayer networking for games in plain, synchronous Python, on gevent."""

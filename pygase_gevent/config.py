@@ -139,14 +139,14 @@ class Config:
 
     max_error_text: int = 2000
     """Characters of a handler's error that travel to the caller: a sentence, not a dump."""
-    call_timeout_s: float = 5.0
-    """A `call` that says no timeout gives up after this: as long as a client may be silent."""
 
     # --- transfers: what is larger than a packet ------------------------------------------------
     max_transfers: int = 8
     """Reassemblies at once per session."""
     transfer_timeout_s: float = 15.0
     """A reassembly without a new fragment for this long is dropped."""
+    transfer_grace_s: float = 1.0
+    """A state transfer that has arrived but is not acknowledged as applied after this long is given up."""
 
     # --- state ----------------------------------------------------------------------------------
     state_rate_hz: float = 60.0
@@ -156,6 +156,9 @@ class Config:
     max_state_packets: int = 8
     """A delta that fits into this many packets is sent unreliably, at once and anew each tick; a
     larger one as a transfer."""
+    max_state_assemblies: int = 4
+    """Updates in several parts that a client puts together at once: on a path that reorders, the parts of
+    one arrive among those of the next two."""
     max_client_states: int = 64
     """States a client keeps as possible bases: one second at the full rate."""
     recent_states: int = 64
@@ -179,19 +182,29 @@ class Config:
     a datagram that wakes the hub alone costs five times one that is taken in a batch."""
     dense_interval_s: float = 0.001
     """... which adds this much latency at the most."""
+    dense_window_s: float = 0.1
+    """Arrivals are counted over this long before the receiver changes its ways."""
     handler_grace_s: float = 0.5
     """How long handlers at work may go on when their server or client ends; a Ctrl-C must be
     through within a second."""
+    max_datagram_bytes: int = 2048
+    """Read of a datagram; netcode's largest is 1300, what is longer is cut and fails its check."""
+    send_patience_s: float = 0.005
+    """How long sending waits for a full kernel buffer to drain before it drops, as a router would."""
     max_bridge_calls: int = 65_536
     """Calls from other threads waiting for the hub; beyond, the caller gets an error."""
     max_wire_events: int = 8192
     """Events waiting for the game loop; beyond, the connections they come from wait."""
     wire_retry_s: float = 0.002
     """A connection whose event found the event wire full asks again after this."""
+    stop_check_s: float = 0.05
+    """A game loop with a long interval looks this often whether it is to stop."""
     exit_timeout_s: float = 2.0
     """How long the interpreter's exit waits for hub threads."""
     blocked_hub_s: float = 0.1
     """A handler or time step that holds the hub for longer is named in the log."""
+    blocked_log_s: float = 60.0
+    """... once in this time for each of them."""
 
     # --- quality --------------------------------------------------------------------------------
     bad_latency_s: float = 0.25

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple, overload
 from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError, ArgumentTypeError
 from pygase_gevent.protocol.address import Address
-from pygase_gevent.protocol.client_core import ClientCore, ClientPhase
+from pygase_gevent.protocol.client_core import ClientCore
+from pygase_gevent.protocol.client_events import ClientPhase
 from pygase_gevent.protocol.identity import NO_SESSION
 from pygase_gevent.protocol.reasons import DisconnectReason
-from pygase_gevent.protocol.server_core import ServerPeer
+from pygase_gevent.protocol.server_peer import ServerPeer
 from pygase_gevent.protocol.session import Session
 
 
@@ -79,6 +80,10 @@ class HandlerCounters:
     unhandled: int = 0
     drops: dict[str, int] = field(default_factory=dict)
 
+    def reset(self) -> None:
+        """Count from zero: another connection begins."""
+        self.__init__()  # type: ignore[misc]
+
     def drop(self, reason: str) -> None:
         """Count a message that nobody gets."""
         self.drops[reason] = self.drops.get(reason, 0) + 1
@@ -95,7 +100,7 @@ class ConnectionStats:
         loss: share of sent packets lost lately, 0 to 1.
         round_trip_s: smoothed round trip, seconds.
         jitter_s: mean deviation of the round trip, seconds.
-        resends: messages sent more than once.
+        resends: messages, and fragments of large ones, sent again after a loss or a timeout.
         events_handled, calls_handled: what handlers here were run for.
         handler_errors: how many of those raised.
         unhandled: events and calls that no handler was registered for.
@@ -115,6 +120,22 @@ class ConnectionStats:
     calls_handled: int
     handler_errors: int
     unhandled: int
+    drops: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerStats:
+    """Counters of a server since it was made; each connection has its own `stats`.
+
+    Attributes:
+        joined, dropped, resumed, left: sessions.
+        drops: datagrams that never reached a session, by reason.
+    """
+
+    joined: int
+    dropped: int
+    resumed: int
+    left: int
     drops: dict[str, int]
 
 
@@ -157,8 +178,8 @@ class _Connection:
             packets_lost=stats.packets_lost,
             loss=session.loss,
             round_trip_s=session.latency,
-            jitter_s=stats.jitter_s,
-            resends=stats.resends,
+            jitter_s=session.jitter,
+            resends=stats.messages_resent + stats.fragments_resent,
             events_handled=counters.events_handled,
             calls_handled=counters.calls_handled,
             handler_errors=counters.handler_errors,

@@ -1,8 +1,8 @@
 """One connection above its session: dispatching, handling, calling. The same on both sides.
 
-    any thread        dispatch, call -> Outbox ~> the hub's turn ends -> Session
-    the hub's thread  Session -> take_arrivals -> results to their callers, calls each in a greenlet
-                                               -> events to the handler queue -> handlers, event wire
+any thread        dispatch, call -> Outbox ~> the hub's turn ends -> Session
+the hub's thread  Session -> take_arrivals -> results to their callers, calls each in a greenlet
+                                           -> events to the handler queue -> handlers, event wire
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ from pygase_gevent.errors import (
     QueueFullError,
 )
 from pygase_gevent.event import Delivery, Event, UniversalEventHandler
-from pygase_gevent.handling import Handling, HandlerQueue, PumpQueue
+from pygase_gevent.handling import HandlerQueue, Handling, PumpQueue
 from pygase_gevent.hub.environment import Environment
+from pygase_gevent.hub.watchdog import Watchdog
 from pygase_gevent.outbox import Outbox, OutgoingMessage
 from pygase_gevent.protocol.address import Address
 from pygase_gevent.protocol.session import MessageKind, ReceivedMessage, Session
@@ -154,11 +155,16 @@ class Exchange:
         self.outbox.announce()
         self._queue.start(environment)
 
+    def watch(self, watchdog: Watchdog) -> None:
+        """Have this watchdog look after the handlers."""
+        self._handling.watchdog = watchdog
+
     def stop(self) -> list[Any]:
         """The hub goes. Returns the greenlets that are at work, to wait for or to end."""
         self._environment = None
-        greenlet = self._queue.stop()
-        return [*self._running_calls, *([] if greenlet is None else [greenlet])]
+        self._handling.watchdog = None
+        self._queue.stop()
+        return self.at_work
 
     def bind(self, session: Session) -> None:
         """A session stands: what waits goes into it; what an earlier one received is handled first."""
@@ -178,6 +184,11 @@ class Exchange:
         self.outbox.bind(None)
         self._queue.bind(None)
         self._session = None
+
+    @property
+    def at_work(self) -> list[Any]:
+        """The greenlets in which handlers are at work."""
+        return [*self._running_calls, *self._queue.at_work]
 
     @property
     def is_idle(self) -> bool:
@@ -212,12 +223,12 @@ class Exchange:
                 self.counters.drop("ack_callback")
 
     def push_hook(self, what: str, hook: Callable[..., object], *arguments: Any) -> None:
-        """Run a hook after the handlers of all that arrived before it.
+        """Run a hook after the handlers of all that arrived before it."""
+        self._queue.push_in_order(partial(self._handling.run, what, hook, *arguments))
 
-        A hook that returns `False` found no room where it repeats its news to, and is asked again.
-        """
-        job = partial(self._repeat, partial(hook, *arguments))
-        self._queue.push_in_order(partial(self._handling.run, what, job))
+    def push_news(self, what: str, hook: Callable[..., object], *arguments: Any) -> None:
+        """The same for a hook that hands its news on: if it returns `False` it is asked again."""
+        self.push_hook(what, self._repeat, partial(hook, *arguments))
 
     # --- inside: events -------------------------------------------------------------------------
 
@@ -309,7 +320,8 @@ class Exchange:
             event_type = event.type
             if not self._handlers.has_event_type(event_type):
                 self._count_unhandled(event_type)
-                raise LookupError(f"no handler is registered for calls of {event_type!r}")
+                missing = LookupError(f"no handler is registered for {event_type!r}")
+                return encode_raised(number, missing, config=config), event_type
             self.counters.calls_handled += 1
             value = self._handling.watch(
                 f"handler of call {event_type!r}",

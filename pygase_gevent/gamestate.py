@@ -7,17 +7,19 @@ in any thread without a lock.
 
 from __future__ import annotations
 
-import enum
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, overload
 
 from pygase_gevent.changes import apply_changes, combine_changes, reduce_changes
 from pygase_gevent.codec import DELETE, copy_value, pack
 from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError, ArgumentTypeError, MessageTooLargeError
+from pygase_gevent.gamestatus import GameStatus
 from pygase_gevent.locks import allocate_lock
+
+__all__ = ["TO_DELETE", "GameState", "GameStateStore", "GameStateUpdate", "GameStatus", "check_names"]
 
 logger = logging.getLogger(__name__)
 
@@ -25,40 +27,6 @@ TO_DELETE = DELETE
 """As a value in a `GameStateUpdate`: remove this key."""
 
 _Self = TypeVar("_Self", bound="_Attributes")
-
-
-class GameStatus(enum.IntEnum):
-    """Whether the game loop is running."""
-
-    PAUSED = 0
-    ACTIVE = 1
-
-    @classmethod
-    def get(cls, name_or_value: str | int) -> GameStatus | str:
-        """Return the value for a name (`'Paused'`, `'Active'`), or the name for a value.
-
-        Raises:
-            ArgumentError: there is no such status.
-            ArgumentTypeError: neither `str` nor `int`.
-        """
-        if isinstance(name_or_value, str) and name_or_value.upper() in cls.__members__:
-            return cls[name_or_value.upper()]
-        if isinstance(name_or_value, int):
-            return cls.check(name_or_value).name.capitalize()
-        if isinstance(name_or_value, str):
-            raise ArgumentError(f"{name_or_value!r} is no game status")
-        raise ArgumentTypeError(f"a game status is a str or an int, not {type(name_or_value).__name__}")
-
-    @classmethod
-    def check(cls, value: object) -> GameStatus:
-        """Return the status of this value.
-
-        Raises:
-            ArgumentError: there is no such status.
-        """
-        if isinstance(value, int) and not isinstance(value, bool) and value in (cls.PAUSED, cls.ACTIVE):
-            return cls(value)
-        raise ArgumentError(f"game_status must be a GameStatus, not {value!r}")
 
 
 class _Attributes:
@@ -100,16 +68,10 @@ class _Attributes:
         return self._is_read_only
 
     def _set_up(self, time_order: int, attributes: dict[str, Any]) -> None:
-        for name in attributes:
-            self._check_name(name)
+        check_names(attributes)
         object.__setattr__(self, "_time_order", _check_time_order(time_order))
         object.__setattr__(self, "_is_read_only", False)
         object.__setattr__(self, "__dict__", attributes)
-
-    @classmethod
-    def _check_name(cls, name: str) -> None:
-        if hasattr(cls, name):
-            raise ArgumentError(f"{name!r} belongs to {cls.__name__} itself and cannot name an attribute")
 
     def _check_writable(self) -> None:
         if self._is_read_only:
@@ -122,7 +84,7 @@ class _Attributes:
     def __setattr__(self, name: str, value: Any) -> None:
         self._check_writable()
         if name != "time_order":
-            self._check_name(name)
+            check_names((name,))
         object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
@@ -219,6 +181,21 @@ class GameStateUpdate(_Attributes):
     def __init__(self, time_order: int, **changes: Any) -> None:
         self._set_up(time_order, changes)
 
+    @classmethod
+    def copy_of(cls, changes: dict[str, Any], config: Config) -> GameStateUpdate:
+        """Check and copy a dict of changes; the store gives the (read-only) update its `time_order`.
+
+        Raises:
+            ArgumentTypeError: a name is no `str`.
+            ArgumentError: a name belongs to `GameState` itself, or `game_status` is none.
+            SerializationError: something in it cannot travel; the message names the place.
+        """
+        check_names(changes)
+        copied = copy_value(changes, config=config, marks=True)
+        if "game_status" in copied:
+            copied["game_status"] = GameStatus.check(copied["game_status"])
+        return cls.from_dict(0, copied)
+
     def __add__(self, other: GameStateUpdate) -> GameStateUpdate:
         """Combine two updates; the one with the higher `time_order` comes last."""
         if not isinstance(other, GameStateUpdate):
@@ -305,11 +282,9 @@ class GameStateStore:
         """
         if not isinstance(update, GameStateUpdate):
             raise ArgumentTypeError(f"a store takes a GameStateUpdate, not {type(update).__name__}")
-        changes = update.to_dict()
         if not update.is_read_only:
-            changes = copy_value(changes, config=self._config, marks=True)
-        if "game_status" in changes:
-            changes["game_status"] = GameStatus.check(changes["game_status"])
+            update = GameStateUpdate.copy_of(update.to_dict(), self._config)
+        changes = update.__dict__
         size_bytes = len(pack(changes))
         with self._lock:
             state, version = self._snapshot
@@ -375,6 +350,20 @@ class GameStateStore:
                     f"and Config.max_state_bytes is {self._config.max_state_bytes}"
                 )
         self._size_bound_bytes = bound_bytes
+
+
+def check_names(names: Iterable[object]) -> None:
+    """Check that these can name attributes of a state.
+
+    Raises:
+        ArgumentTypeError: a name is no `str`.
+        ArgumentError: a name belongs to `GameState` itself.
+    """
+    for name in names:
+        if not isinstance(name, str):
+            raise ArgumentTypeError(f"the attributes of a state have names of type str, not {name!r}")
+        if hasattr(GameState, name) or hasattr(GameStateUpdate, name):
+            raise ArgumentError(f"{name!r} belongs to the library and cannot name an attribute of a state")
 
 
 def _check_time_order(value: int) -> int:

@@ -86,10 +86,14 @@ class HandlerQueue:
         self._environment = environment
         self.wake()
 
-    def stop(self) -> Any:
-        """No new job is begun. Returns the greenlet that is at work, if any, to wait for or to end."""
+    def stop(self) -> None:
+        """No new job is begun."""
         self._environment = None
-        return self._greenlet
+
+    @property
+    def at_work(self) -> list[Any]:
+        """The greenlet at work, if there is one."""
+        return [] if self._greenlet is None else [self._greenlet]
 
     def bind(self, next_message: MessageSource | None) -> None:
         """Pull messages from here from now on; those of the source before go first."""

@@ -76,7 +76,7 @@ class Outbox:
         """Whether nothing waits here."""
         return not self._messages
 
-    def has_room(self, size: int, *, whose: str = "") -> bool:
+    def has_room(self, size: int) -> bool:
         """Whether a message of `size` bytes would be taken now."""
         config, session = self._config, self._session
         events, queued_bytes = len(self._messages), self._bytes
@@ -106,7 +106,7 @@ class Outbox:
             if wake:
                 self._is_announced = True
         if not has_room:
-            raise QueueFullError(full_text(self._config, whose))
+            raise QueueFullError(_full_text(self._config, whose))
         if wake:
             self._wake()
 
@@ -161,10 +161,10 @@ class Outbox:
         return moved
 
 
-def full_text(config: Config, whose: str) -> str:
+def _full_text(config: Config, whose: str) -> str:
     """The sentence of a `QueueFullError`."""
     return (
-        f"{config.max_queued_events} events or {config.max_queued_bytes} bytes are waiting for {whose}, which "
-        "is the limit (Config.max_queued_events, Config.max_queued_bytes): it does not keep up, or is away. "
-        "Nothing was queued; dispatch less often, or try again later"
+        f"{config.max_queued_events} events or {config.max_queued_bytes} bytes are waiting for the {whose}, "
+        "which is the limit (Config.max_queued_events, Config.max_queued_bytes): it does not keep up, or is "
+        "away. Nothing was queued; dispatch less often, or try again later"
     )

@@ -202,7 +202,9 @@ def test_bad_bytes_are_a_decode_error(data, marks):
 
 def test_random_and_damaged_bytes_never_do_anything_else():
     generator = random.Random(1)
-    good = encode({"a": DELETE, "b": Replace({"c": [1, 2.5, "x", b"y", None, True]})}, config=CONFIG, marks=True)
+    good = encode(
+        {"a": DELETE, "b": Replace({"c": [1, 2.5, "x", b"y", None, True]})}, config=CONFIG, marks=True
+    )
     for _ in range(5000):
         if generator.random() < 0.5:
             data = generator.randbytes(generator.randrange(40))

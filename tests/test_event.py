@@ -103,7 +103,11 @@ def test_a_handler_gets_what_it_takes():
     assert handle(lambda x, **others: (x, others), Event("X", 1, y=2)) == (1, {"y": 2, **LIBRARY})
     assert handle(Game().method, Event("X", 1)) == (1, 0.1)
     assert handle(Game(), Event("X", 1)) == (1, address)
-    assert handle(functools.partial(lambda x, y, game_state: (x, y, game_state), 1), Event("X", 2)) == (1, 2, "state")
+    assert handle(functools.partial(lambda x, y, game_state: (x, y, game_state), 1), Event("X", 2)) == (
+        1,
+        2,
+        "state",
+    )
     assert handle(max, Event("X", 1, 2)) == 2  # a builtin that tells no signature
 
 

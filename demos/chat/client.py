@@ -22,7 +22,8 @@ class ChatClient:
     def __init__(self, name: str, show: Callable[[str], None]) -> None:
         self.is_over = threading.Event()
         self._name = name
-        self._is_entering = threading.Event()
+        self._has_entered = threading.Event()
+        self._is_leaving = False
         self._show = show
         self._client = Client(game=GAME, deliveries=DELIVERIES)
         self._client.on_connect = self._enter
@@ -39,7 +40,7 @@ class ChatClient:
         """
         self._client.connect_in_thread(port, host)
         self._client.wait_connected(CONNECT_TIMEOUT_S)
-        self._is_entering.wait(CONNECT_TIMEOUT_S)  # nothing may be said before the name
+        self._has_entered.wait(CONNECT_TIMEOUT_S)  # nothing may be said before the name
 
     def say(self, line: str) -> None:
         self._client.dispatch_event("SAY", line)
@@ -52,20 +53,23 @@ class ChatClient:
         self.disconnect()
 
     def disconnect(self) -> None:
+        self._is_leaving = True
         self._client.disconnect()
 
     def _enter(self) -> None:
         # A new process of the server knows nobody: everybody enters again.
         self.say(f"/nick {self._name}")
-        self._is_entering.set()
+        self._has_entered.set()
 
     def _show_line(self, kind: str, name: str, text: str) -> None:
         if kind == "bye":
-            self._client.disconnect()
+            self.disconnect()
             return
         # The server cleans lines too; a terminal trusts no server.
         name, text = rules.clean(name), rules.clean(text)
         self._show(f"<{name}> {text}" if kind == "said" else f"* {text}")
 
     def _close(self, reason: object) -> None:
+        if not self._is_leaving:
+            self._show(f"* disconnected: {rules.clean(str(reason))}")
         self.is_over.set()

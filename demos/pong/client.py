@@ -37,7 +37,7 @@ class PongClient:
         """
         self.client.connect_in_thread(port, host)
         self.client.wait_connected(CONNECT_TIMEOUT_S)
-        self.client.wait_until(lambda game: self.player_id in game.players, CONNECT_TIMEOUT_S)
+        self.client.try_to(lambda game: game.players[self.player_id], CONNECT_TIMEOUT_S)
 
     def disconnect(self) -> None:
         self.client.disconnect()
@@ -99,5 +99,5 @@ class Bot:
             return
         if game.ball["vx"] != self._speed:  # served or hit: it guesses anew
             self._speed = game.ball["vx"]
-            self._error = self._random.uniform(-0.75, 0.75) * rules.PADDLE_HEIGHT
+            self._error = self._random.uniform(-0.9, 0.9) * rules.PADDLE_HEIGHT
         player.aim(rules.bot_target(game, side, self._error))

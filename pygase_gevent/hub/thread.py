@@ -185,7 +185,9 @@ class HubThread(PatchableThread):
             if self._ready is not None and not self._ready.is_done:
                 self._ready.set_error(error)
             else:
-                threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, self)))
+                threading.excepthook(
+                    threading.ExceptHookArgs((type(error), error, error.__traceback__, self))
+                )
 
     def _finish(self) -> None:
         process.leave_thread(self)

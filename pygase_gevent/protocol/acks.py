@@ -65,6 +65,11 @@ class ReceivedPackets:
         elif self.ack_deadline is None:
             self.ack_deadline = now + self._max_delay_s
 
+    def ask_for_ack(self, now: float) -> None:
+        """Say something soon although nothing new was recorded."""
+        if self.ack_deadline is None:
+            self.ack_deadline = now + self._max_delay_s
+
     def delay_s(self, now: float) -> float:
         """How long the largest received payload has waited for its acknowledgement."""
         return max(0.0, now - self._largest_at)

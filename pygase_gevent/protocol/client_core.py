@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Any
 
 from pygase_gevent.config import Config
@@ -79,6 +80,7 @@ class ClientCore:
         self.socket_generation = 0
         self.discarded_messages = 0
         self.drops: Counter[str] = Counter()
+        self._past_drops: Counter[str] = Counter()
         self._config = config
         self._tokens = TokenSource(
             config=config, protocol_id=protocol_id, private_key=private_key, entropy=entropy
@@ -181,7 +183,8 @@ class ClientCore:
     @property
     def netcode_drops(self) -> Counter[str]:
         """Datagrams dropped before they reached the session, by reason."""
-        return self.drops if self._netcode is None else self.drops + self._netcode.drops
+        drops = self.drops + self._past_drops
+        return drops if self._netcode is None else drops + self._netcode.drops
 
     # --- time -----------------------------------------------------------------------------------
 
@@ -225,15 +228,21 @@ class ClientCore:
     def _start_attempt(self, now: float, unix_time: int) -> None:
         if self._netcode is not None:
             self._outgoing.extend(self._netcode.datagrams_to_send())
-        token = self._tokens.next_token(self._addresses, unix_time)
-        if token is None:
+            self._tokens.attempt_ended(self._netcode.next_sequence)
+            self._past_drops.update(self._netcode.drops)
+        token_and_sequence = self._tokens.next_token(self._addresses, unix_time)
+        if token_and_sequence is None:
             text = "no ticket of the server is left to resume with; connect again with a new token"
             self._close(DisconnectReason.TIMED_OUT, text, by_peer=False)
             return
+        token, sequence = token_and_sequence
         self._netcode = NetcodeClient(
-            token, config=self._config, now=now, unix_time=unix_time, addresses=self._addresses
+            token, config=self._config, now=now, addresses=self._addresses, first_sequence=sequence
         )
-        self._attempt_until = now + self._config.handshake_attempt_s * len(self._addresses)
+        attempt_s = self._config.handshake_attempt_s
+        if len(self._addresses) > 1:  # netcode goes from one to the next by the token's timeout
+            attempt_s = max(attempt_s, token.timeout_seconds) * len(self._addresses)
+        self._attempt_until = now + attempt_s
         self._follow_netcode(now, unix_time)
 
     def _follow_netcode(self, now: float, unix_time: int) -> None:
@@ -249,7 +258,8 @@ class ClientCore:
             if self.phase is ClientPhase.CONNECTING:  # a connection without a welcome is of no use
                 netcode.disconnect(now)
         elif state > 0:
-            return
+            if now < self._attempt_until:
+                return
         elif state is ClientState.CONNECTION_DENIED:
             self._close(DisconnectReason.SERVER_FULL, "the server is full", by_peer=True)
             return
@@ -340,6 +350,8 @@ class ClientCore:
                 self.session = Session(config=self._config, is_server=False, now=now)
             self.session_id = welcome.session_id
             self._events.append(Connected(welcome.session_id, discarded))
+        assert self._netcode is not None
+        self._netcode.keepalive_interval_s = inf  # the session has its own
         self.session.attach(now)
 
     # --- inside: the session --------------------------------------------------------------------

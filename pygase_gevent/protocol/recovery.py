@@ -10,6 +10,7 @@ from collections import deque
 
 from pygase_gevent.config import Config
 from pygase_gevent.protocol.congestion import CongestionWindow
+from pygase_gevent.protocol.stats import SessionStats
 
 GRANULARITY_S = 0.001
 """RFC 9002, 6.1.2: no timer is finer than this."""
@@ -118,11 +119,14 @@ class Recovery:
 
     Attributes:
         lost_share: share of packets lost lately, 0 to 1.
-        lost_packets, probes: counted since the connection stands.
+        probe_count: probe timeouts since the last acknowledgement.
     """
 
-    def __init__(self, config: Config, round_trip: RoundTrip, congestion: CongestionWindow) -> None:
+    def __init__(
+        self, config: Config, round_trip: RoundTrip, congestion: CongestionWindow, stats: SessionStats
+    ) -> None:
         self._config = config
+        self._stats = stats
         self._round_trip = round_trip
         self._congestion = congestion
         self._sent: deque[SentPacket] = deque()
@@ -137,8 +141,6 @@ class Recovery:
         self._loss_time: float | None = None
         self.probe_count = 0
         self.lost_share = 0.0
-        self.lost_packets = 0
-        self.probes = 0
 
     @property
     def has_eliciting_in_flight(self) -> bool:
@@ -173,7 +175,7 @@ class Recovery:
         if self._last_ack == (largest, mask):
             return True
         self._last_ack = (largest, mask)
-        self._find_spurious_losses(largest, mask)
+        self._find_spurious_losses(largest, mask, now)
         acked = self._take_acked(largest, mask)
         if not acked:
             return True
@@ -209,7 +211,7 @@ class Recovery:
         if self._eliciting_in_flight == 0 or now < self._last_eliciting_at + self._probe_timeout_s():
             return False
         self.probe_count += 1
-        self.probes += 1
+        self._stats.probes += 1
         self._last_eliciting_at = now  # backs off also where nothing can be sent
         size = 0
         for packet in self._sent:
@@ -309,7 +311,7 @@ class Recovery:
                 self._congestion.bulk_lost(packet.bulk_bytes)
             if packet.is_ack_eliciting:
                 self._eliciting_in_flight -= 1
-                self.lost_packets += 1
+                self._stats.packets_lost += 1
                 self.lost_share += (1 - self.lost_share) * LOSS_WEIGHT
                 self._congestion.congestion_event(packet.sent_at, now)
                 self._recently_lost.append(packet)
@@ -330,7 +332,7 @@ class Recovery:
         while recently_lost and recently_lost[0].sequence < self._largest_acked - 64:
             recently_lost.popleft()
 
-    def _find_spurious_losses(self, largest: int, mask: int) -> None:
+    def _find_spurious_losses(self, largest: int, mask: int, now: float) -> None:
         """A lost packet that arrives after all: this path reorders more than the thresholds allow for."""
         for packet in self._recently_lost:
             distance = largest - packet.sequence
@@ -339,7 +341,9 @@ class Recovery:
             if distance and not mask >> (distance - 1) & 1:
                 continue
             packet.state = ACKED
-            self.lost_packets -= 1
+            self._stats.packets_lost -= 1
+            for item in packet.items:
+                item.on_acked(now)
             self._packet_threshold = min(
                 self._config.max_reorder_threshold, max(self._packet_threshold, distance) + 1
             )

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 from pygase_gevent.config import Config
 from pygase_gevent.protocol.address import Address
@@ -171,9 +172,6 @@ class ServerCore:
         peer = netcode_peer.session
         if not isinstance(peer, ServerPeer) or peer.disconnect_reason is not None:
             return  # a plain netcode client, or one that is being closed
-        if not peer.within_rate(len(data), now, self._config):
-            self.stats.drops["rate_limit"] += 1
-            return
         peer.session.receive_payload(sequence, payload, now)
         self._take_session_events(peer, now)
         self._mark_ready(peer)
@@ -321,13 +319,14 @@ class ServerCore:
         if peer.attachment is not None:  # the client noticed the silence before this side did
             self._netcode.disconnect(peer.attachment, now, notify=False)
             self._detach(peer, now)
-        peer.tickets = max(0, peer.tickets - 1)
         self.stats.resumed += 1
         self._events.append(PeerResumed(peer))
         self._attach(peer, netcode_peer, now, resumed=True)
 
     def _attach(self, peer: ServerPeer, netcode_peer: NetcodePeer, now: float, *, resumed: bool) -> None:
         netcode_peer.session = peer
+        netcode_peer.keepalive_interval_s = inf  # the session has its own
+        netcode_peer.timeout_s = min(netcode_peer.timeout_s, self._config.timeout_s)
         peer.attachment = netcode_peer
         peer.remote_address = netcode_peer.address
         peer.send = self._sender(netcode_peer)
@@ -341,9 +340,8 @@ class ServerCore:
             claims=peer.claims,
         )
         peer.session.queue_welcome(encode_welcome(welcome, config=self._config))
-        while peer.tickets < self._config.resume_tickets:
+        for _ in range(self._config.resume_tickets):
             peer.session.queue_ticket(self._new_ticket(peer))
-            peer.tickets += 1
         self.flush(peer, now)
         self._mark_ready(peer)
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pygase_gevent.config import Config
 from pygase_gevent.protocol.address import Address
 from pygase_gevent.protocol.netcode import NetcodePeer
 from pygase_gevent.protocol.reasons import DisconnectReason
@@ -27,9 +26,6 @@ class ServerPeer:
     """
 
     __slots__ = (
-        "_byte_allowance",
-        "_packet_allowance",
-        "_rate_time",
         "attachment",
         "claims",
         "close_at",
@@ -44,7 +40,6 @@ class ServerPeer:
         "send",
         "session",
         "session_id",
-        "tickets",
         "user",
     )
 
@@ -58,16 +53,12 @@ class ServerPeer:
         self.disconnect_text = ""
         self.attachment: NetcodePeer | None = None
         self.send: Callable[[bytes], int] | None = None
-        self.tickets = 0
         self.leave_at = 0.0
         self.close_at = 0.0
         self.next_close_at = 0.0
         self.is_ready = False
         self.user: Any = None
         self.events: deque[SessionEvent] = deque()
-        self._rate_time = 0.0
-        self._packet_allowance = 0.0
-        self._byte_allowance = 0.0
 
     @property
     def is_connected(self) -> bool:
@@ -77,20 +68,6 @@ class ServerPeer:
     def next_event(self) -> SessionEvent | None:
         """The next of the session's events that concern the application (acks, losses)."""
         return self.events.popleft() if self.events else None
-
-    def within_rate(self, size: int, now: float, config: Config) -> bool:
-        """Token buckets of packets and bytes, one second deep."""
-        elapsed = now - self._rate_time
-        if elapsed > 0.0:
-            self._rate_time = now
-            packets, byte_rate = config.max_packets_per_s, config.max_bytes_per_s
-            self._packet_allowance = min(packets, self._packet_allowance + elapsed * packets)
-            self._byte_allowance = min(byte_rate, self._byte_allowance + elapsed * byte_rate)
-        if self._packet_allowance < 1.0 or self._byte_allowance < size:
-            return False
-        self._packet_allowance -= 1.0
-        self._byte_allowance -= size
-        return True
 
 
 @dataclass(frozen=True, slots=True)

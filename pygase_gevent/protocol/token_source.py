@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError, DecodeError
 from pygase_gevent.protocol.address import Address
-from pygase_gevent.protocol.identity import Identity, decode_ticket, encode_user_data
+from pygase_gevent.protocol.identity import TICKET_BYTES, Identity, decode_ticket, encode_user_data
 from pygase_gevent.protocol.netcode import ConnectToken, generate_connect_token
 
 NEVER_EXPIRES_S = -1
@@ -21,8 +21,9 @@ MAX_DIALLED = 32
 class TokenSource:
     """Tickets first, in turn; then the application's token; then one made here.
 
-    A ticket stays until a connection stood with it: the server may never have seen it. The
-    application's token serves until the first session stood, since the server takes none twice.
+    A ticket may be tried again while the same attempts go on: the server may never have seen it.
+    Once a connection stood, the tickets tried on the way are forgotten, since the server takes a
+    token from one address only, and the server sends new ones.
 
     Args:
         config: limits.
@@ -41,7 +42,9 @@ class TokenSource:
         self._given: ConnectToken | None = None
         self._given_is_spent = False
         self._tickets: deque[bytes] = deque()
-        self._ticket_in_use: bytes | None = None
+        self._tried: list[bytes] = []
+        self._in_use = b""
+        self._sequences: dict[bytes, int] = {}
 
     def take(self, token: bytes, unix_time: int) -> tuple[Address, ...]:
         """Use the application's token.
@@ -66,37 +69,59 @@ class TokenSource:
         return parsed.server_addresses
 
     def add_ticket(self, blob: bytes) -> None:
-        """A ticket arrived over the session."""
+        """A ticket arrived over the session; one of a wrong size is ignored."""
+        if len(blob) != TICKET_BYTES:
+            return
         self._tickets.append(blob)
         while len(self._tickets) > MAX_TICKETS:
             self._tickets.popleft()
 
+    def attempt_ended(self, next_sequence: int) -> None:
+        """The attempt with the last token is over; another with the same one counts on from here."""
+        self._sequences[self._in_use] = next_sequence
+
     def connection_stood(self) -> None:
         """The token of the last attempt reached *connected*: it is never accepted again."""
-        if self._ticket_in_use is not None:
-            self._tickets = deque(blob for blob in self._tickets if blob != self._ticket_in_use)
-            self._ticket_in_use = None
+        if self._tried:
+            self._tickets = deque(blob for blob in self._tickets if blob not in self._tried)
+            self._tried.clear()
         elif self._given is not None:
             self._given_is_spent = True
+        self._sequences.clear()
 
     def forget_tickets(self) -> None:
         """They belong to a session that is over."""
         self._tickets.clear()
-        self._ticket_in_use = None
+        self._tried.clear()
 
-    def next_token(self, addresses: tuple[Address, ...], unix_time: int) -> ConnectToken | None:
-        """The token of the next attempt; `None` where the application's own is spent and no ticket left."""
+    def next_token(self, addresses: tuple[Address, ...], unix_time: int) -> tuple[ConnectToken, int] | None:
+        """The token of the next attempt, and the sequence to count from.
+
+        No key may see a sequence twice, so a token that is tried again goes on where it was.
+
+        Returns:
+            `None` where the application's own token is spent and no ticket is left.
+        """
         addresses = addresses[:MAX_DIALLED]
-        self._ticket_in_use = None
+        token: ConnectToken | None
         if self._tickets:
             blob = self._tickets[0]
             self._tickets.rotate(-1)
-            self._ticket_in_use = blob
-            return decode_ticket(
+            if blob not in self._tried:
+                self._tried.append(blob)
+            token = decode_ticket(
                 blob, protocol_id=self._protocol_id, server_addresses=addresses, unix_time=unix_time
             )
-        if self._given is not None:
-            return None if self._given_is_spent else self._given
+        elif self._given is not None:
+            token = None if self._given_is_spent else self._given
+        else:
+            token = self._make_token(addresses, unix_time)
+        if token is None:
+            return None
+        self._in_use = token.nonce
+        return token, self._sequences.get(token.nonce, 0)
+
+    def _make_token(self, addresses: tuple[Address, ...], unix_time: int) -> ConnectToken:
         return generate_connect_token(
             private_key=self._private_key,
             protocol_id=self._protocol_id,

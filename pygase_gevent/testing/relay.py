@@ -7,6 +7,7 @@ per client.
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import ipaddress
 import itertools
@@ -16,13 +17,13 @@ from typing import NamedTuple
 from gevent.event import Event as GeventEvent
 
 from pygase_gevent.config import Config
-from pygase_gevent.errors import ArgumentError
-from pygase_gevent.hub.bridge import Bridge, Signal
+from pygase_gevent.errors import ArgumentError, NotRunningError
+from pygase_gevent.hub.bridge import Bridge
 from pygase_gevent.hub.environment import Environment, current_environment
-from pygase_gevent.hub.udp import UdpSocket, resolve
+from pygase_gevent.hub.signal import Outcome
+from pygase_gevent.hub.udp import UdpSocket
+from pygase_gevent.protocol.address import Address
 from pygase_gevent.testing.link import PERFECT_LINE, LinkModel, LinkOptions
-
-Address = tuple[str, int]
 
 
 class Relay:
@@ -71,22 +72,25 @@ class Relay:
         max_queued: int = 65_536,
         config: Config | None = None,
     ) -> None:
-        self.port = 0
-        self._target = resolve(*target)[0]
-        self._listen_on = resolve(hostname, port)[0]
+        environment = current_environment()
+        self._target = environment.resolve(*target)[0]
+        self._listen_on = environment.resolve(hostname, port)[0]
         self._up = LinkModel(up, rng=2 * seed)
         self._down = LinkModel(up if down is None else down, rng=2 * seed + 1)
         self._max_clients = max_clients
         self._max_queued = max_queued
         self._config = config if config is not None else Config()
-        self._is_started = False
-        self._is_closed = False
-        self._error: OSError | None = None
-        self._started = Signal()
-        self._thread = current_environment().start_thread(self._run, "pygase-relay", True)
-        self._started.wait_for(lambda: self._is_started, None)
-        if self._error is not None:
-            raise self._error
+        ready: Outcome[tuple[Bridge, _Carrier, GeventEvent]] = Outcome()
+        self._thread = environment.start_thread(
+            lambda: self._run(ready),
+            name="pygase-relay",
+            daemon=True,
+            stop=self._stop,
+            ready=ready,
+            config=self._config,
+        )
+        self._bridge, self._carrier, self._stopping = ready.wait()
+        self.port = self._carrier.port
 
     def set_link(self, *, up: LinkOptions | None = None, down: LinkOptions | None = None) -> None:
         """Changes one direction or both from now on; what is under way arrives as it was sent."""
@@ -134,9 +138,7 @@ class Relay:
 
     def close(self) -> None:
         """Ends the relay and its thread; whatever was under way is lost. Idempotent."""
-        if not self._is_closed:
-            self._is_closed = True
-            self._bridge.post(self._stopping.set)
+        self._stop()
         self._thread.join()
 
     def __enter__(self) -> Relay:
@@ -148,31 +150,35 @@ class Relay:
     def __repr__(self) -> str:
         return f"<Relay from port {self.port} to {self._target[0]}:{self._target[1]}>"
 
-    def _run(self) -> None:
+    def _stop(self) -> None:
+        with contextlib.suppress(NotRunningError):
+            self._bridge.post(self._stopping.set)
+
+    def _run(self, ready: Outcome[tuple[Bridge, _Carrier, GeventEvent]]) -> None:
         # The relay's thread: everything in it that is gevent's is made and closed here.
-        try:
-            self._carrier = _Carrier(
-                current_environment(),
-                target=self._target,
-                listen_on=self._listen_on,
-                up=self._up,
-                down=self._down,
-                max_clients=self._max_clients,
-                max_queued=self._max_queued,
-                config=self._config,
-            )
-        except OSError as error:
-            self._error = error
-        else:
-            self._bridge = Bridge(self._config)
-            self._stopping = GeventEvent()
-            self.port = self._carrier.port
-        self._is_started = True
-        self._started.notify()
-        if self._error is None:
-            self._stopping.wait()
-            self._bridge.close()
-            self._carrier.close()
+        carrier = _Carrier(
+            current_environment(),
+            target=self._target,
+            listen_on=self._listen_on,
+            up=self._up,
+            down=self._down,
+            max_clients=self._max_clients,
+            max_queued=self._max_queued,
+            config=self._config,
+        )
+        bridge, stopping = Bridge(self._config), GeventEvent()
+        ready.set_result((bridge, carrier, stopping))
+        stopping.wait()
+        bridge.close()
+        carrier.close()
+
+
+class _Flow:
+    """One client's way through the relay."""
+
+    def __init__(self, client: Address, upstream: UdpSocket) -> None:
+        self.client = client
+        self.upstream: UdpSocket | None = upstream
 
 
 class _Delivery(NamedTuple):
@@ -185,17 +191,8 @@ class _Delivery(NamedTuple):
     is_up: bool
 
 
-class _Flow:
-    """One client's way through the relay."""
-
-    def __init__(self, client: Address, upstream: UdpSocket) -> None:
-        self.client = client
-        self.upstream = upstream
-        self.is_open = True
-
-
 class _Carrier:
-    """What lives in the relay's hub: sockets, the heap of datagrams under way, one timer."""
+    """What lives in the relay's hub: the sockets, the heap of datagrams under way, one timer."""
 
     def __init__(
         self,
@@ -216,45 +213,95 @@ class _Carrier:
         self._max_clients = max_clients
         self._max_queued = max_queued
         self._config = config
-        self._flows: dict[Address, _Flow] = {}  # the most recently heard of last
+        self._flows: dict[Address, _Flow] = {}  # who was heard of last stands last
         self._under_way: list[_Delivery] = []
         self._numbers = itertools.count()
-        self._is_ipv6 = ":" in target[0]
         self._listener = environment.open_udp(bind=listen_on, config=config)
         self._timer = environment.timer(self._deliver)
-        self._readers = [environment.spawn(self._receive_from_clients)]
+        self._is_open = True
+        environment.spawn(self._receive_from_clients)
 
     @property
     def port(self) -> int:
         return self._listener.address[1]
 
     def client_addresses(self) -> dict[Address, Address]:
-        return {client: flow.upstream.address for client, flow in self._flows.items()}
+        flows = self._flows.values()
+        return {flow.client: flow.upstream.address for flow in flows if flow.upstream is not None}
 
     def rebind(self, client: Address | None) -> None:
         if client is not None and client not in self._flows:
             raise ArgumentError(f"the relay carries no client {client!r}")
         for flow in [self._flows[client]] if client is not None else list(self._flows.values()):
-            old = flow.upstream
-            flow.upstream = self._open_upstream()
-            self._environment.spawn(self._receive_from_server, flow, flow.upstream)
-            old.close()
+            old, flow.upstream = flow.upstream, self._open_upstream()
+            self._environment.spawn(self._receive_from_server, flow)
+            if old is not None:
+                old.close()
 
     def close(self) -> None:
+        self._is_open = False
         self._timer.close()
         for flow in self._flows.values():
-            flow.upstream.close()
+            self._close(flow)
         self._listener.close()
 
     def _receive_from_clients(self) -> None:
+        config = self._config
         while self._listener.wait_readable():
-            for datagram, client in self._listener.receive_batch(*self._batch):
-                self._send(self._flow_of(client), datagram, is_up=True)
+            for datagram, client in self._listener.receive_batch(
+                config.receive_batch, config.receive_batch_s
+            ):
+                self._send(datagram, self._flow_of(client), is_up=True)
             self._deliver()
 
-    def _receive_from_server(self, flow: _Flow, upstream: UdpSocket) -> None:
-        while upstream.wait_readable():
-            for datagram, address in upstream.receive_batch(*self._batch):
-                if address == self._target:
-                    self._send(flow, datagram, is_up=False)
+    def _receive_from_server(self, flow: _Flow) -> None:
+        config, upstream = self._config, flow.upstream
+        while upstream is not None and upstream.wait_readable():
+            for datagram, sender in upstream.receive_batch(config.receive_batch, config.receive_batch_s):
+                if sender == self._target:
+                    self._send(datagram, flow, is_up=False)
             self._deliver()
+
+    def _send(self, datagram: bytes, flow: _Flow, *, is_up: bool) -> None:
+        model = self._up if is_up else self._down
+        for at, delivered in model.deliveries(datagram, self._environment.now()):
+            if len(self._under_way) >= self._max_queued:
+                model.counts["queue full"] += 1
+                continue
+            heapq.heappush(self._under_way, _Delivery(at, next(self._numbers), delivered, flow, is_up))
+
+    def _deliver(self) -> None:
+        """Delivers what is due and sets the timer to what is due next."""
+        if not self._is_open:
+            return
+        now = self._environment.now()
+        while self._under_way and self._under_way[0].at <= now:
+            delivery = heapq.heappop(self._under_way)
+            flow = delivery.flow
+            if not delivery.is_up:
+                self._listener.send_all([(delivery.datagram, flow.client)])
+            elif flow.upstream is not None:
+                flow.upstream.send_all([(delivery.datagram, self._target)])
+        if self._under_way:
+            self._timer.start(self._under_way[0].at - now)
+
+    def _flow_of(self, client: Address) -> _Flow:
+        flow = self._flows.pop(client, None)
+        if flow is None:
+            if len(self._flows) >= self._max_clients:
+                self._close(self._flows.pop(next(iter(self._flows))))
+            flow = _Flow(client, self._open_upstream())
+            self._environment.spawn(self._receive_from_server, flow)
+        self._flows[client] = flow
+        return flow
+
+    def _open_upstream(self) -> UdpSocket:
+        # On the loopback a socket bound to it knows its own address; elsewhere the route decides.
+        host, any_host = ("::1", "::") if ":" in self._target[0] else ("127.0.0.1", "0.0.0.0")
+        is_local = ipaddress.ip_address(self._target[0]).is_loopback
+        return self._environment.open_udp(bind=(host if is_local else any_host, 0), config=self._config)
+
+    def _close(self, flow: _Flow) -> None:
+        if flow.upstream is not None:
+            flow.upstream.close()
+            flow.upstream = None

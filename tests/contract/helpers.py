@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import threading
 import time
@@ -29,6 +30,7 @@ SHORT = Config(
 """For what takes seconds otherwise: giving up, being dropped, leaving."""
 
 KEY = bytes(range(32))
+PATCH_ALL = "from gevent import monkey; monkey.patch_all()"
 OTHER_KEY = bytes(range(1, 33))
 
 
@@ -101,6 +103,76 @@ class NativeThread:
         return self.result
 
 
+class Router:
+    """Several clients behind one router, which may give any of them another of its outer sockets.
+
+    Args:
+        port: of the server.
+        clients: how many; each dials a port of `ports`. All leave through the first outer socket.
+
+    Attributes:
+        ports: what to dial instead of the server's port.
+        outer_addresses: what the server may see.
+        datagrams: everything that passed, either way.
+    """
+
+    def __init__(self, port: int, clients: int = 1) -> None:
+        self.datagrams: list[bytes] = []
+        self._server = ("127.0.0.1", port)
+        self._inner = [self._open() for _ in range(clients)]
+        self._outer = [self._open() for _ in range(2)]
+        self.ports = [sock.getsockname()[1] for sock in self._inner]
+        self.outer_addresses = [sock.getsockname() for sock in self._outer]
+        self._routes: dict[int, int | None] = dict.fromkeys(range(clients), 0)
+        self._clients: dict[int, tuple[str, int]] = {}
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._forward)
+        self._thread.start()
+
+    def route(self, client: int, outer: int | None) -> None:
+        """Sends a client through another outer socket, or nowhere."""
+        self._routes[client] = outer
+
+    def send_as_client(self, datagram: bytes) -> None:
+        """Sends a datagram to the server from the first outer socket."""
+        self._outer[0].sendto(datagram, self._server)
+
+    def close(self) -> None:
+        """Ends it."""
+        self._is_closed = True
+        self._thread.join()
+        for sock in self._inner + self._outer:
+            sock.close()
+
+    def _open(self) -> socket.socket:
+        opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        opened.bind(("127.0.0.1", 0))
+        return opened
+
+    def _forward(self) -> None:
+        while not self._is_closed:
+            readable, _, _ = select.select(self._inner + self._outer, [], [], 0.05)
+            for sock in readable:
+                try:
+                    datagram, source = sock.recvfrom(65536)
+                except OSError:  # the ICMP answer to a datagram before
+                    continue
+                self.datagrams.append(datagram)
+                self._pass_on(sock, datagram, source)
+
+    def _pass_on(self, sock: socket.socket, datagram: bytes, source: tuple[str, int]) -> None:
+        if sock in self._inner:
+            client = self._inner.index(sock)
+            self._clients[client] = source
+            outer = self._routes[client]
+            if outer is not None:
+                self._outer[outer].sendto(datagram, self._server)
+            return
+        for client, outer in self._routes.items():
+            if outer == self._outer.index(sock) and client in self._clients:
+                self._inner[client].sendto(datagram, self._clients[client])
+
+
 def in_native_thread(function: Callable[..., Any], *args: Any) -> Any:
     """Runs a function in another native thread, one without a hub, and returns what it returned."""
     return NativeThread(function, *args).wait()
@@ -118,15 +190,12 @@ def only_address(server: Server) -> tuple[str, int]:
     return address
 
 
-def content(client: Client) -> dict[str, Any]:
-    """The attributes of the client's state, without the library's own two."""
-    with client.access_game_state() as state:
-        return attributes(state)
-
-
-def attributes(state: GameState) -> dict[str, Any]:
-    """The attributes of a state, without the library's own two."""
-    return {key: value for key, value in state.to_dict().items() if key not in ("game_status", "time_order")}
+def shows(source: Client | GameState, **expected: Any) -> bool:
+    """Whether a state, or the state of a client, has these attributes with these values."""
+    if isinstance(source, Client):
+        with source.access_game_state() as state:
+            return shows(state, **expected)
+    return all(getattr(source, name, None) == value for name, value in expected.items())
 
 
 def free_port() -> int:

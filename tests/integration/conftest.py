@@ -20,7 +20,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     for item in items:
         if "slow" in item.keywords:
-            item.add_marker(pytest.mark.skip(reason="in real time, for minutes: pytest tests/integration -m slow"))
+            item.add_marker(
+                pytest.mark.skip(reason="in real time, for minutes: pytest tests/integration -m slow")
+            )
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,8 @@ import threading
 from collections import defaultdict
 from typing import Any
 
-from pygase_gevent import Backend, Client, Config, Delivery, GameState
+from pygase_gevent import Backend, Client, Delivery, GameState
+from pygase_gevent.config import Config
 
 Address = tuple[str, int]
 

@@ -103,7 +103,9 @@ class Program:
         def found() -> str | None:
             return next((line for line in list(self.lines) if line.startswith(start)), None)
 
-        eventually(lambda: found() or not self.is_running, lambda: f"{start!r} in {self.lines}, {self.errors}")
+        eventually(
+            lambda: found() or not self.is_running, lambda: f"{start!r} in {self.lines}, {self.errors}"
+        )
         self._join_if_ended()
         line = found()
         assert line is not None, f"ended without {start!r}: {self.lines}, {self.errors}"

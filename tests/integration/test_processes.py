@@ -31,7 +31,7 @@ def test_state_and_events_of_another_process(is_patched: bool) -> None:
     with Program("server", port, is_patched=is_patched) as server:
         player = Player(port)
         player.client.wait_connected(30)
-        ticks = []
+        ticks: list[int] = []
         for _ in range(100):
             last = ticks[-1] if ticks else -1
             player.client.wait_until(lambda state, last=last: state.tick > last, timeout=30)

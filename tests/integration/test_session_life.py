@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from pygase_gevent import Config, ConnectionStatus
+from pygase_gevent import ConnectionStatus
+from pygase_gevent.config import Config
 from pygase_gevent.protocol.reasons import DisconnectReason
 from pygase_gevent.testing.relay import Relay
 
@@ -72,8 +73,13 @@ class Table:
 
 
 @pytest.fixture
-def table(request: pytest.FixtureRequest) -> Iterator[Table]:
-    config = request.node.callspec.params.get("config", SHORT) if hasattr(request.node, "callspec") else SHORT
+def config() -> Config:
+    """Of both sides; parametrize a test with another one."""
+    return SHORT
+
+
+@pytest.fixture
+def table(config: Config) -> Iterator[Table]:
     game = Game(config=config)
     game.run_in_thread()
     with Relay(("127.0.0.1", game.server.port or 0)) as relay:
@@ -100,7 +106,7 @@ def silence(table: Table, seconds: float) -> None:
 
 
 @TIMES
-def test_three_seconds_of_silence(table: Table, config: Config, scale: float) -> None:
+def test_three_seconds_of_silence(table: Table, scale: float) -> None:
     session_id = table.player.client.connection.session_id
     silence(table, 3 / scale)
     table.all_arrived()
@@ -113,7 +119,7 @@ def test_three_seconds_of_silence(table: Table, config: Config, scale: float) ->
 
 
 @TIMES
-def test_ten_seconds_of_silence(table: Table, config: Config, scale: float) -> None:
+def test_ten_seconds_of_silence(table: Table, scale: float) -> None:
     session_id = table.player.client.connection.session_id
     connection = table.game.server.connections[table.address]
     table.relay.partition()
@@ -137,7 +143,7 @@ def test_ten_seconds_of_silence(table: Table, config: Config, scale: float) -> N
 
 
 @TIMES
-def test_forty_seconds_of_silence(table: Table, config: Config, scale: float) -> None:
+def test_forty_seconds_of_silence(table: Table, scale: float) -> None:
     sent_before = table.sent
     connection = table.game.server.connections[table.address]
     silence(table, 40 / scale)

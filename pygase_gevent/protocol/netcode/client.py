@@ -85,6 +85,7 @@ class NetcodeClient:
         state: the `ClientState`.
         client_index: this client's slot on the server, once connected.
         max_clients: the server's slots, once connected.
+        last_receive_time: of a packet that moved the handshake on, then of a payload or keep-alive.
         keepalive_interval_s: silence after which a keep-alive is sent while connected. May be set; a
             floor above that has its own keep-alives sets it to infinity.
         drops: how many datagrams were dropped, by `DropReason`.
@@ -108,7 +109,7 @@ class NetcodeClient:
         self._sequence = first_sequence
         self._replay = ReplayWindow(config.replay_window)
         self._response_body = b""
-        self._last_receive_time = self._last_send_time = now
+        self.last_receive_time = self._last_send_time = now
         self._addresses: tuple[Address, ...] = ()
         self._address_index = 0
         self._outgoing: list[tuple[bytes, Address]] = []
@@ -161,10 +162,10 @@ class NetcodeClient:
         packet_type, sequence, body = packet
         if state == ClientState.CONNECTED:
             if packet_type == _PAYLOAD:
-                self._last_receive_time = now
+                self.last_receive_time = now
                 return sequence, body
             if packet_type == PacketType.KEEP_ALIVE:
-                self._last_receive_time = now
+                self.last_receive_time = now
                 return None
             if packet_type == PacketType.DISCONNECT:
                 self.state = ClientState.DISCONNECTED
@@ -244,13 +245,13 @@ class NetcodeClient:
             return True
         if state == ClientState.SENDING_CONNECTION_REQUEST and packet_type == PacketType.CHALLENGE:
             self.state = ClientState.SENDING_CONNECTION_RESPONSE
-            self._last_receive_time = now
+            self.last_receive_time = now
             self._response_body = body
             self._send(PacketType.RESPONSE, body, now)
             return True
         if state == ClientState.SENDING_CONNECTION_RESPONSE and packet_type == PacketType.KEEP_ALIVE:
             self.state = ClientState.CONNECTED
-            self._last_receive_time = now
+            self.last_receive_time = now
             self.client_index, self.max_clients = read_keep_alive(body)
             # At once, since until it comes the server puts a keep-alive before every payload.
             self._send(PacketType.KEEP_ALIVE, _KEEP_ALIVE_BODY, now)
@@ -268,13 +269,13 @@ class NetcodeClient:
     def _request(self, now: float) -> None:
         """Starts over with an address. Sequences go on: the key is the same for all addresses."""
         self.state = ClientState.SENDING_CONNECTION_REQUEST
-        self._last_receive_time = now
+        self.last_receive_time = now
         self._replay = ReplayWindow(self._config.replay_window)
         self._response_body = b""
         self._send_request(now)
 
     def _timeout_time(self) -> float:
-        return self._last_receive_time + self._timeout_s
+        return self.last_receive_time + self._timeout_s
 
     def _next_send_time(self) -> float:
         if self.state == ClientState.CONNECTED:

@@ -1,0 +1,243 @@
+"""The only UDP socket: batched receive and send, and nothing that the network does raises.
+
+The socket is the interpreter's own, non-blocking, whatever was monkey-patched; the hub only says when
+it is readable.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterable
+from time import monotonic
+from typing import Any, cast
+
+import gevent
+from gevent import monkey
+from gevent.event import Event
+from gevent.socket import wait_write
+
+from pygase_gevent.config import Config
+from pygase_gevent.errors import ArgumentError
+from pygase_gevent.hub.signal import hub_of_this_thread
+from pygase_gevent.protocol.address import Address, normalize_address
+
+logger = logging.getLogger("pygase_gevent.hub")
+
+_make_socket = cast("type[socket.socket]", monkey.get_original("socket", "socket"))
+_native_getaddrinfo = cast("Callable[..., list[Any]]", monkey.get_original("socket", "getaddrinfo"))
+
+_READ = 1  # libev's event bit
+
+
+class UdpSocket:
+    """A bound UDP socket of the calling thread's hub.
+
+    `('::', port)` serves IPv6 and IPv4; an IPv4 peer has its dotted address there too.
+
+    Args:
+        bind: `(host, port)`; None takes a free port on all interfaces. Port 0 takes a free port.
+        family: `socket.AF_INET` or `AF_INET6`; needed only where `bind` is None.
+        config: `socket_buffer_bytes`, `max_datagram_bytes`, `send_patience_s`.
+
+    Raises:
+        OSError: it cannot be bound; the message names host and port.
+        ArgumentError: the port is not in 0..65535.
+    """
+
+    def __init__(self, *, bind: Address | None, family: int | None = None, config: Config) -> None:
+        self.errors: Counter[str] = Counter()
+        """What the network answered instead of sending or receiving, by errno name."""
+        self.is_closed = False
+        self._config = config
+        self._scopes: dict[str, int] = {}  # link-local peers can only be answered on their own link
+        if bind is not None and not 0 <= bind[1] <= 65535:
+            raise ArgumentError(f"a port must be in 0..65535, not {bind[1]}")
+        if bind is None:
+            bind = ("::" if family == socket.AF_INET6 else "0.0.0.0", 0)
+            serves_both = False
+        else:
+            bind = resolve(*bind)[0]
+            serves_both = bind[0] == "::"
+        self.family = socket.AF_INET6 if ":" in bind[0] else socket.AF_INET
+        self._socket = _make_socket(self.family, socket.SOCK_DGRAM)
+        try:
+            self._socket.setblocking(False)
+            if self.family == socket.AF_INET6:
+                self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not serves_both)
+            for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+                self._ask_for_buffer(option, config.socket_buffer_bytes)
+            self._socket.bind(bind)
+            self.address: Address = normalize_address(self._socket.getsockname())
+        except OSError as error:
+            self._socket.close()
+            raise OSError(
+                error.errno, f"cannot listen on UDP {bind[0]} port {bind[1]}: {error.strerror}"
+            ) from error
+        self._readable = Event()
+        self._read_watcher = gevent.get_hub().loop.io(self._socket.fileno(), _READ)
+
+    def receive_batch(self, limit: int, limit_s: float) -> list[tuple[bytes, Address]]:
+        """Takes what the kernel has: at most `limit` datagrams, for at most `limit_s` seconds.
+
+        Never blocks and never yields; empty where nothing is there.
+        """
+        datagrams: list[tuple[bytes, Address]] = []
+        if self.is_closed:
+            return datagrams
+        receive, size = self._socket.recvfrom, self._config.max_datagram_bytes
+        deadline = monotonic() + limit_s
+        for _ in range(limit):
+            try:
+                data, sockaddr = receive(size)
+            except BlockingIOError:
+                break
+            except OSError as error:  # what ICMP said about something sent earlier; says nothing final
+                self._count(error)
+                continue
+            datagrams.append((data, self._address_of(sockaddr)))
+            if monotonic() >= deadline:
+                break
+        return datagrams
+
+    def wait_readable(self) -> bool:
+        """Waits, cooperatively, until something may be there to receive; False once closed.
+
+        One greenlet at a time. The watcher is started only while somebody waits: kept started, it
+        would fire in every turn of the hub until the last datagram is taken (measured: no gain).
+        """
+        if self.is_closed:
+            return False
+        self._readable.clear()
+        self._read_watcher.start(self._on_readable)
+        try:
+            self._readable.wait()
+        finally:
+            if not self.is_closed:
+                self._read_watcher.stop()
+        return not self.is_closed
+
+    def send_all(self, datagrams: Iterable[tuple[bytes, Address]]) -> int:
+        """Sends datagrams in order; those that the kernel does not take are dropped and counted.
+
+        Where its buffer is full it waits a little, cooperatively (not within a callback of the hub).
+
+        Returns:
+            How many were sent.
+        """
+        sent = 0
+        patience_s = self._config.send_patience_s
+        is_ipv6 = self.family == socket.AF_INET6
+        for data, address in datagrams:
+            if self.is_closed:
+                break
+            sockaddr = self._sockaddr_of(address) if is_ipv6 else address
+            try:
+                self._socket.sendto(data, sockaddr)
+            except BlockingIOError as error:
+                waited_s, is_sent = self._send_patiently(data, sockaddr, patience_s)
+                patience_s -= waited_s
+                if not is_sent:
+                    self._count(error)
+                    continue
+            except OSError as error:
+                self._count(error)
+                continue
+            sent += 1
+        return sent
+
+    def close(self) -> None:
+        """Closes it, in its thread; who waits in `wait_readable` gets False. Idempotent."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        self._read_watcher.stop()
+        self._read_watcher.close()
+        self._socket.close()
+        self._readable.set()
+
+    def after_fork(self) -> None:
+        """In the child of a fork: closes the descriptor, and leaves the parent's loop alone."""
+        self.is_closed = True
+        self._socket.close()
+
+    def _on_readable(self) -> None:
+        self._read_watcher.stop()
+        self._readable.set()
+
+    def _send_patiently(self, data: bytes, sockaddr: Any, patience_s: float) -> tuple[float, bool]:
+        """Waits for room in the kernel's buffer; returns the seconds it took, and whether it sent."""
+        started = monotonic()
+        if patience_s > 0 and gevent.getcurrent() is not gevent.get_hub():
+            try:
+                wait_write(self._socket.fileno(), timeout=patience_s, timeout_exc=TimeoutError())
+                self._socket.sendto(data, sockaddr)
+                return monotonic() - started, True
+            except OSError:  # TimeoutError too; or closed meanwhile
+                pass
+        return monotonic() - started, False
+
+    def _ask_for_buffer(self, option: int, size: int) -> None:
+        while size >= 65536:  # the systems' own default; some refuse what others quietly cap
+            try:
+                self._socket.setsockopt(socket.SOL_SOCKET, option, size)
+                return
+            except OSError:
+                size //= 2
+
+    def _address_of(self, sockaddr: tuple[Any, ...]) -> Address:
+        if len(sockaddr) == 2:
+            return sockaddr
+        address = normalize_address(sockaddr)
+        if sockaddr[3]:
+            if len(self._scopes) >= self._config.max_tracked_sources:
+                self._scopes.clear()
+            self._scopes[address[0]] = sockaddr[3]
+        return address
+
+    def _sockaddr_of(self, address: Address) -> tuple[str, int] | tuple[str, int, int, int]:
+        host, port = address
+        if ":" not in host:
+            return f"::ffff:{host}", port
+        return host, port, 0, self._scopes.get(host, 0)
+
+    def _count(self, error: OSError) -> None:
+        self.errors[errno.errorcode.get(error.errno or 0, "unknown")] += 1
+
+
+def resolve(hostname: str, port: int) -> list[Address]:
+    """The addresses of a host, in the order in which they should be tried.
+
+    Waits for the name server cooperatively where the thread has a hub. `localhost` and IP addresses
+    need none; an empty name means all IPv4 interfaces.
+
+    Raises:
+        OSError: the name is unknown, or nobody answers; the message names it.
+    """
+    if hostname == "localhost":
+        return [("127.0.0.1", port), ("::1", port)]  # RFC 6761, section 6.3
+    if not hostname:
+        return [("0.0.0.0", port)]
+    is_literal = _is_ip_address(hostname)
+    hub = hub_of_this_thread()
+    look_up = _native_getaddrinfo if hub is None or is_literal else hub.resolver.getaddrinfo
+    try:
+        found = look_up(hostname, port, 0, socket.SOCK_DGRAM, 0, socket.AI_NUMERICHOST if is_literal else 0)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OSError(
+            getattr(error, "errno", None), f"cannot find the host {hostname!r}: {reason}"
+        ) from error
+    return list(dict.fromkeys(normalize_address(entry[4]) for entry in found))
+
+
+def _is_ip_address(hostname: str) -> bool:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, hostname.partition("%")[0])
+            return True
+        except (OSError, UnicodeError, ValueError):
+            continue
+    return False

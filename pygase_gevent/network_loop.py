@@ -1,0 +1,203 @@
+"""What a running server and a running client have in common: a hub's worth of socket, turns and timers.
+
+    receiver greenlet   waits for the socket, takes a batch of datagrams, asks for a turn
+    turn greenlet       spawned once however often it was asked for; runs when the hub has gone
+                        through what is ready: timers that came due, then everything to send
+    timers              only say what is due and ask for a turn
+
+So the protocol is entered by two greenlets that never block inside it, and what several handlers
+send in one round of the hub leaves in one batch.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from pygase_gevent.config import Config
+from pygase_gevent.errors import NotRunningError, QueueFullError
+from pygase_gevent.hub.bridge import Bridge
+from pygase_gevent.hub.environment import Environment, Timer
+from pygase_gevent.hub.process import forget_fork, on_fork
+from pygase_gevent.hub.signal import Outcome
+from pygase_gevent.hub.udp import UdpSocket
+from pygase_gevent.hub.watchdog import Watchdog
+from pygase_gevent.protocol.address import Address
+
+logger = logging.getLogger(__name__)
+
+_MAX_CATCH_UP_BATCHES = 64
+"""Batches taken before a timer is believed: what the kernel can hold after a stall of seconds."""
+
+
+class NetworkLoop:
+    """One run of a server or client, made and closed in its hub's thread.
+
+    Args:
+        environment: clock, timers, sockets and greenlets.
+        config: limits.
+    """
+
+    def __init__(self, environment: Environment, config: Config) -> None:
+        self.environment = environment
+        self.config = config
+        self.stop_requested: Outcome[None] = Outcome()
+        self.bridge = Bridge(config)
+        self.watchdog = Watchdog(config, environment.now)
+        self.socket: UdpSocket | None = None
+        self._is_turn_due = False
+        self._is_wake_posted = False
+        self._is_core_due = False
+        self._core_timer: Timer = environment.timer(self._core_came_due)
+        self._core_timer_at: float | None = None
+        self._receiver: Any = None
+        self._arrivals = 0
+        self._arrivals_since = environment.now()
+        self._is_dense = False
+        on_fork(self._after_fork)
+
+    # --- what server and client do differently --------------------------------------------------
+
+    def receive_datagram(self, data: bytes, address: Address, now: float, unix_time: int) -> None:
+        """Give a datagram to the core."""
+        raise NotImplementedError
+
+    def take_arrivals(self, now: float) -> None:
+        """See what the datagrams brought: events of the core, messages, calls."""
+        raise NotImplementedError
+
+    def handle_core_timer(self, now: float, unix_time: int) -> None:
+        """The time that `next_core_timer` named has come."""
+        raise NotImplementedError
+
+    def next_core_timer(self) -> float | None:
+        """When `handle_core_timer` is due."""
+        raise NotImplementedError
+
+    def send_due(self, now: float) -> list[tuple[bytes, Address]]:
+        """Let everything leave that may; the datagrams of it."""
+        raise NotImplementedError
+
+    # --- any thread -----------------------------------------------------------------------------
+
+    def request_stop(self) -> None:
+        """Set the end going. Any thread, also from a signal handler."""
+        self.stop_requested.set_result(None)
+
+    def wake(self) -> None:
+        """Something changed that the next turn will see. However often it is asked for, it posts once."""
+        if self.bridge.is_owner_thread():
+            self.request_turn()
+        elif not self._is_wake_posted:
+            self._is_wake_posted = True
+            try:
+                self.bridge.post(self._take_wake)
+            except (NotRunningError, QueueFullError):
+                # Too late; or so many calls wait that there will be turns enough.
+                self._is_wake_posted = False
+
+    # --- the hub's thread -----------------------------------------------------------------------
+
+    def request_turn(self) -> None:
+        """There is something to send, or may be."""
+        if not self._is_turn_due:
+            self._is_turn_due = True
+            self.environment.spawn(self._turn)
+
+    def _take_wake(self) -> None:
+        self._is_wake_posted = False
+        self.request_turn()
+
+    def use_socket(self, socket: UdpSocket) -> None:
+        """Receive from this socket from now on, and close the one before."""
+        old, self.socket = self.socket, socket
+        receiver, self._receiver = self._receiver, self.environment.spawn(self._receive_loop, socket)
+        if old is not None:
+            old.close()
+            receiver.kill(block=False)
+
+    def send_now(self) -> None:
+        """Send without waiting for the turn; for what is said last."""
+        now = self.environment.now()
+        datagrams = self.send_due(now)
+        if datagrams and self.socket is not None:
+            self.socket.send_all(datagrams)
+
+    def close(self) -> None:
+        """Close socket, timers and bridge. Idempotent."""
+        forget_fork(self._after_fork)
+        if self._receiver is not None:
+            self._receiver.kill(block=False)
+            self._receiver = None
+        self._core_timer.close()
+        self.watchdog.close()
+        if self.socket is not None:
+            self.socket.close()
+        self.bridge.close()
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _receive_loop(self, socket: UdpSocket) -> None:
+        while socket.wait_readable():
+            try:
+                self._receive(socket)
+            except Exception:
+                logger.exception("receiving a datagram failed; this is a bug in pygase_gevent")
+            if self._is_dense:
+                self.environment.sleep(self.config.dense_interval_s)
+
+    def _receive(self, socket: UdpSocket) -> bool:
+        """Take one batch; whether there may be more."""
+        environment, config = self.environment, self.config
+        batch = socket.receive_batch(config.receive_batch, config.receive_batch_s)
+        if not batch:
+            return False
+        now, unix_time = environment.now(), environment.unix_time()
+        for data, address in batch:
+            self.receive_datagram(data, address, now, unix_time)
+        self.take_arrivals(now)
+        self.request_turn()
+        self._arrivals += len(batch)
+        elapsed = now - self._arrivals_since
+        if elapsed >= config.dense_window_s:
+            self._is_dense = self._arrivals > config.dense_datagrams_per_s * elapsed
+            self._arrivals, self._arrivals_since = 0, now
+        return len(batch) >= config.receive_batch
+
+    def _turn(self) -> None:
+        self._is_turn_due = False
+        if self.socket is None or self.socket.is_closed:
+            return
+        environment = self.environment
+        if self._is_core_due:
+            self._is_core_due = False
+            # Whoever was stopped for seconds must hear what waits before it judges silence.
+            for _ in range(_MAX_CATCH_UP_BATCHES):
+                if not self._receive(self.socket):
+                    break
+            now = environment.now()
+            self.handle_core_timer(now, environment.unix_time())
+            self.take_arrivals(now)
+        self.send_now()
+        self._arm_core_timer(environment.now())
+
+    def _arm_core_timer(self, now: float) -> None:
+        due = self.next_core_timer()
+        if due is None:
+            self._core_timer.stop()
+            self._core_timer_at = None
+        elif self._core_timer_at is None or due < self._core_timer_at:
+            # A later deadline is left to the armed timer: it looks again when it fires.
+            self._core_timer_at = due
+            self._core_timer.start(max(0.0, due - now))
+
+    def _core_came_due(self) -> None:
+        self._core_timer_at = None
+        self._is_core_due = True
+        self.request_turn()
+
+    def _after_fork(self) -> None:
+        """In a child process: the socket is the parent's."""
+        self.bridge.after_fork()
+        if self.socket is not None:
+            self.socket.after_fork()

@@ -1,0 +1,565 @@
+"""Messages on their way out: the four delivery modes, retries, and what became of each message.
+
+A *channel* is a line of messages that share numbers: one for all unreliable ones, one each for retried
+and reliable ones, one for calls, one per ordered or sequenced event type, and one each for the large
+ones among them. Channels take turns; one whose window is full waits without holding up the others.
+
+A message lives from `send` until it is acknowledged or given up, across connections. Numbers are 64 bits
+inside and never start anew while the session lives.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from pygase_gevent.config import Config
+from pygase_gevent.errors import ArgumentError, MessageTooLargeError, QueueFullError
+from pygase_gevent.event import Delivery
+from pygase_gevent.protocol.fragments import OutgoingTransfer, TransferOwner, TransferScheduler
+from pygase_gevent.protocol.frame_writer import encode_fragment_prefix, encode_message
+from pygase_gevent.protocol.frames import (
+    DELIVERY_CODES,
+    MAX_INLINE_BYTES,
+    NO_NUMBER,
+    ORDERED,
+    RELIABLE,
+    SEQUENCED,
+    UNRELIABLE,
+    MessageKind,
+)
+from pygase_gevent.protocol.packet import PacketBuilder
+from pygase_gevent.protocol.recovery import Carried
+from pygase_gevent.protocol.redundancy import Redundancy
+from pygase_gevent.protocol.stats import SessionStats
+
+MAX_MISFITS = 4
+"""Channels whose next message does not fit into what is left of a packet before it counts as full."""
+
+
+class Channel:
+    """Messages that share numbers, in order.
+
+    Attributes:
+        waiting: not sent yet. A sequenced channel holds at most one: the newest.
+        window: sent and numbered, from the oldest that is not done.
+    """
+
+    __slots__ = (
+        "delivery",
+        "is_active",
+        "is_blocked",
+        "is_large",
+        "next_number",
+        "stream",
+        "waiting",
+        "window",
+    )
+
+    def __init__(self, delivery: int, *, stream: int = 0, is_large: bool = False) -> None:
+        self.delivery = delivery
+        self.stream = stream
+        self.is_large = is_large
+        self.next_number = 0
+        self.waiting: deque[OutgoingMessage] = deque()
+        self.window: deque[OutgoingMessage] = deque()
+        self.is_active = False
+        self.is_blocked = False
+
+
+class OutgoingMessage(Carried, TransferOwner):
+    """A message from `send` until it is acknowledged or given up."""
+
+    __slots__ = (
+        "_sender",
+        "body",
+        "channel",
+        "copies",
+        "frame",
+        "is_done",
+        "is_resending",
+        "is_tracked",
+        "kind",
+        "number",
+        "queued_at",
+        "retries_left",
+        "sent_at",
+        "sent_count",
+        "size_bytes",
+        "token",
+        "transfer",
+    )
+
+    def __init__(
+        self,
+        sender: MessageSender,
+        channel: Channel,
+        body: bytes,
+        kind: int,
+        retries: int,
+        token: object,
+        now: float,
+    ) -> None:
+        self._sender = sender
+        self.channel = channel
+        self.body = body
+        self.size_bytes = len(body)
+        self.kind = kind
+        self.retries_left = retries
+        self.token = token
+        self.queued_at = now
+        self.sent_at = now
+        self.sent_count = 0
+        self.copies = 0
+        self.number = NO_NUMBER
+        self.frame = b""
+        self.is_done = False
+        self.is_resending = False
+        self.is_tracked = False
+        self.transfer: OutgoingTransfer | None = None
+
+    @property
+    def is_reliable(self) -> bool:
+        """Whether it must arrive while the session lives."""
+        return self.channel.delivery >= RELIABLE
+
+    def on_acked(self, now: float) -> None:
+        if not self.is_done:
+            self._sender.finish(self, True)
+
+    def on_lost(self, now: float) -> None:
+        self.copies -= 1
+        if not self.is_done and self.copies <= 0:
+            self._sender.send_again(self)
+
+    def on_suspected(self, now: float) -> None:
+        if not self.is_done and self.channel.delivery >= RELIABLE:
+            self._sender.redundancy.suspect(self)
+
+    def on_probe(self, now: float) -> None:
+        if not self.is_done and (self.is_reliable or self.retries_left > 0):
+            self._sender.send_again(self)
+
+    def on_transfer_arrived(self, now: float) -> None:
+        if not self.is_done:
+            self._sender.finish(self, True)
+
+
+class MessageSender:
+    """Queues messages, numbers them, puts them into packets, and sends them again as their mode says.
+
+    Attributes:
+        notices: (token, whether it arrived) of messages that are done, oldest first.
+        queued_events, queued_bytes: waiting to be sent or acknowledged, calls not counted.
+    """
+
+    def __init__(self, config: Config, transfers: TransferScheduler, stats: SessionStats) -> None:
+        self._config = config
+        self._transfers = transfers
+        self._stats = stats
+        self.redundancy = Redundancy(config)
+        self.notices: deque[tuple[object, bool]] = deque()
+        self.queued_events = 0
+        self.queued_bytes = 0
+        self._queued_calls = 0
+        self._queued_call_bytes = 0
+        self._unreliable = Channel(UNRELIABLE)
+        self._retried = Channel(UNRELIABLE)
+        self._reliable = Channel(RELIABLE)
+        self._calls = Channel(RELIABLE)
+        self._large_unreliable = Channel(UNRELIABLE, is_large=True)
+        self._large_reliable = Channel(RELIABLE, is_large=True)
+        self._large_calls = Channel(RELIABLE, is_large=True)
+        self._streams: dict[tuple[int, str], Channel] = {}
+        self._stream_counts = {SEQUENCED: 0, ORDERED: 0}
+        self._active: deque[Channel] = deque()
+        self._blocked: list[Channel] = []
+        self._resends: deque[OutgoingMessage] = deque()
+        self._timeouts: deque[tuple[float, OutgoingMessage, int]] = deque()
+        self._large: list[OutgoingMessage] = []
+        self._ordered_bytes = 0
+        self._detached_at: float | None = None
+        self._was_attached = False
+
+    # --- queueing -------------------------------------------------------------------------------
+
+    def send(
+        self, body: bytes, delivery: Delivery, stream: str, retries: int, kind: int, token: object, now: float
+    ) -> None:
+        """Queue a message.
+
+        Raises:
+            MessageTooLargeError: it is larger than `config.max_event_bytes`.
+            QueueFullError: too many messages or bytes wait already.
+            ArgumentError: too many retries, or too many ordered or sequenced event types.
+        """
+        config = self._config
+        size = len(body)
+        if size > config.max_event_bytes:
+            raise MessageTooLargeError(
+                f"a message of {size} bytes is over the limit of {config.max_event_bytes}"
+                " (Config.max_event_bytes)"
+            )
+        if not 0 <= retries <= config.max_retries:
+            raise ArgumentError(
+                f"retries must be from 0 to {config.max_retries}, not {retries};"
+                " for more use Delivery.RELIABLE"
+            )
+        channel = self._channel_of(DELIVERY_CODES[delivery], stream, kind, retries, size > MAX_INLINE_BYTES)
+        if channel.delivery >= RELIABLE:
+            retries = 0
+        message = OutgoingMessage(self, channel, body, kind, retries, token, now)
+        if channel.delivery == SEQUENCED and channel.waiting:
+            # The newest wins: it takes the place of the one that has not left yet.
+            self._replace(channel.waiting[0], message)
+            channel.waiting.popleft()
+        else:
+            self._count_in(message)
+        channel.waiting.append(message)
+        if not channel.is_active and not channel.is_blocked:
+            channel.is_active = True
+            self._active.append(channel)
+
+    def _channel_of(self, delivery: int, stream: str, kind: int, retries: int, is_large: bool) -> Channel:
+        if delivery == RELIABLE:
+            if kind == MessageKind.EVENT:
+                return self._large_reliable if is_large else self._reliable
+            return self._large_calls if is_large else self._calls
+        if delivery == UNRELIABLE:
+            if is_large:
+                return self._large_unreliable
+            return self._retried if retries else self._unreliable
+        key = (delivery, stream)
+        channel = self._streams.get(key)
+        if channel is None:
+            number = self._stream_counts[delivery]
+            if number >= self._config.max_streams:
+                raise ArgumentError(
+                    f"more than {number} event types are ordered or sequenced (Config.max_streams)"
+                )
+            self._stream_counts[delivery] = number + 1
+            channel = self._streams[key] = Channel(delivery, stream=number)
+        return channel
+
+    def _count_in(self, message: OutgoingMessage) -> None:
+        config = self._config
+        if message.kind == MessageKind.EVENT:
+            if self.queued_events >= config.max_queued_events:
+                raise QueueFullError(
+                    f"{self.queued_events} events wait for the peer already (Config.max_queued_events)"
+                )
+            if self.queued_bytes + message.size_bytes > config.max_queued_bytes:
+                raise QueueFullError(
+                    f"{self.queued_bytes} bytes wait for the peer already (Config.max_queued_bytes)"
+                )
+            self.queued_events += 1
+            self.queued_bytes += message.size_bytes
+        else:
+            # Both directions' calls and results may wait at once, and never behind events.
+            if self._queued_calls >= 4 * config.max_calls:
+                raise QueueFullError(
+                    f"{self._queued_calls} calls and results wait already (Config.max_calls)"
+                )
+            if self._queued_call_bytes + message.size_bytes > config.max_queued_bytes:
+                raise QueueFullError(
+                    f"{self._queued_call_bytes} bytes of calls wait already (Config.max_queued_bytes)"
+                )
+            self._queued_calls += 1
+            self._queued_call_bytes += message.size_bytes
+        message.is_tracked = True
+
+    def _replace(self, older: OutgoingMessage, newer: OutgoingMessage) -> None:
+        self._count_out(older)
+        try:
+            self._count_in(newer)
+        except QueueFullError:
+            self._count_in(older)
+            raise
+        self.finish(older, False)
+
+    def _count_out(self, message: OutgoingMessage) -> None:
+        if not message.is_tracked:
+            return
+        message.is_tracked = False
+        if message.kind == MessageKind.EVENT:
+            self.queued_events -= 1
+            self.queued_bytes -= message.size_bytes
+        else:
+            self._queued_calls -= 1
+            self._queued_call_bytes -= message.size_bytes
+
+    # --- sending --------------------------------------------------------------------------------
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a message wants to leave in a packet (fragments are the scheduler's)."""
+        return bool(self._active) or bool(self._resends)
+
+    def fill(self, packet: PacketBuilder, now: float) -> bool:
+        """Put as many messages as fit into a packet; whether any was."""
+        before = packet.frames
+        if self._resends:
+            self._fill_resends(packet, now)
+        active = self._active
+        misfits = 0
+        while active and misfits < MAX_MISFITS and misfits < len(active):
+            channel = active[0]
+            if self._fill_from(channel, packet, now):
+                active.popleft()
+                channel.is_active = False
+            else:
+                active.rotate(-1)
+                misfits += 1
+            if packet.is_full:
+                break
+        return packet.frames > before
+
+    def _fill_resends(self, packet: PacketBuilder, now: float) -> None:
+        resends = self._resends
+        while resends:
+            message = resends[0]
+            if message.is_done:
+                message.is_resending = False
+                resends.popleft()
+                continue
+            if not packet.fits(message.frame):
+                return
+            resends.popleft()
+            message.is_resending = False
+            self._stats.messages_resent += 1
+            self._put(message, packet, now)
+
+    def _fill_from(self, channel: Channel, packet: PacketBuilder, now: float) -> bool:
+        """Put messages of one channel in; True if the channel has no more to send for now."""
+        waiting = channel.waiting
+        while waiting:
+            message = waiting[0]
+            if message.is_done:
+                waiting.popleft()
+                continue
+            if channel.delivery < RELIABLE and self._is_expired(message, now):
+                waiting.popleft()
+                self.finish(message, False)
+                continue
+            if not self._may_number(channel, message):
+                channel.is_blocked = True
+                self._blocked.append(channel)
+                return True
+            if message.size_bytes > MAX_INLINE_BYTES:
+                waiting.popleft()
+                self._begin_transfer(message)
+                continue
+            if not message.frame:
+                self._number(message)
+            if not packet.fits(message.frame):
+                return False
+            waiting.popleft()
+            if message.number != NO_NUMBER:
+                channel.window.append(message)
+                if channel.delivery == ORDERED:
+                    self._ordered_bytes += message.size_bytes
+            else:
+                self._count_out(message)
+            self._put(message, packet, now)
+        return True
+
+    def _may_number(self, channel: Channel, message: OutgoingMessage) -> bool:
+        """Whether the channel's window lets another message through."""
+        if message.frame or (channel is self._unreliable):
+            return True
+        window = channel.window
+        if window and channel.next_number - window[0].number >= self._config.reliable_window:
+            return False
+        # Ordered: what the peer may have to keep for a missing one; the head of the line always passes.
+        ordered_bytes = self._ordered_bytes + message.size_bytes
+        if channel.delivery == ORDERED and window and ordered_bytes > self._config.max_reorder_bytes:
+            return False
+        if message.size_bytes > MAX_INLINE_BYTES:
+            is_event = message.kind == MessageKind.EVENT
+            large = sum(1 for other in self._large if (other.kind == MessageKind.EVENT) == is_event)
+            return large < self._config.max_transfers
+        return True
+
+    def _number(self, message: OutgoingMessage) -> None:
+        channel = message.channel
+        if channel is not self._unreliable:
+            message.number = channel.next_number
+            channel.next_number += 1
+        message.frame = encode_message(
+            channel.delivery, message.kind, channel.stream, message.number, message.body
+        )
+
+    def _begin_transfer(self, message: OutgoingMessage) -> None:
+        channel = message.channel
+        message.number = channel.next_number
+        channel.next_number += 1
+        channel.window.append(message)
+        if channel.delivery == ORDERED:
+            self._ordered_bytes += message.size_bytes
+        prefix = encode_fragment_prefix(channel.delivery, message.kind, channel.stream, message.number)
+        message.transfer = OutgoingTransfer(self._transfers, message, prefix, message.body)
+        self._large.append(message)
+        self._transfers.add(message.transfer)
+
+    def _put(self, message: OutgoingMessage, packet: PacketBuilder, now: float) -> None:
+        packet.add(message.frame)
+        message.sent_at = now
+        message.copies += 1
+        message.sent_count += 1
+        if message.number == NO_NUMBER and message.token is None:
+            return
+        packet.items.append(message)
+        if message.channel.delivery >= RELIABLE:
+            self.redundancy.message_sent(message)
+        elif message.number != NO_NUMBER:
+            deadline = now + self._config.max_probe_timeout_s
+            self._timeouts.append((deadline, message, message.sent_count))
+
+    def ride_along(self, packet: PacketBuilder, now: float) -> None:
+        """Repeat small reliable messages in what is left of a packet that leaves anyway."""
+        while (message := self.redundancy.next_message(packet.room, now)) is not None:
+            packet.add(message.frame)
+            packet.items.append(message)
+            message.sent_at = now
+            message.copies += 1
+            message.sent_count += 1
+            self._stats.messages_ridden_along += 1
+
+    # --- what became of it ----------------------------------------------------------------------
+
+    def send_again(self, message: OutgoingMessage) -> None:
+        """A message was lost, or timed out."""
+        if message.is_resending:
+            return
+        channel = message.channel
+        if channel.delivery < RELIABLE:
+            is_superseded = channel.delivery == SEQUENCED and message.number < channel.next_number - 1
+            if message.retries_left == 0 or is_superseded:
+                self.finish(message, False)
+                return
+            message.retries_left -= 1
+        message.is_resending = True
+        self._resends.append(message)
+
+    def finish(self, message: OutgoingMessage, has_arrived: bool) -> None:
+        """A message arrived, or is given up."""
+        message.is_done = True
+        self._count_out(message)
+        if message.token is not None:
+            self.notices.append((message.token, has_arrived))
+        if not has_arrived:
+            self._stats.messages_discarded += 1
+        if message.transfer is not None:
+            self._transfers.remove(message.transfer)
+            self._large.remove(message)
+            message.transfer = None
+            self._unblock()
+        window = message.channel.window
+        if window and window[0].is_done:
+            is_ordered = message.channel.delivery == ORDERED
+            while window and window[0].is_done:
+                head = window.popleft()
+                if is_ordered:
+                    self._ordered_bytes -= head.size_bytes
+            if self._blocked:
+                self._unblock()
+        timeouts = self._timeouts
+        while timeouts and timeouts[0][1].is_done:
+            timeouts.popleft()
+
+    def _unblock(self) -> None:
+        blocked, self._blocked = self._blocked, []
+        for channel in blocked:
+            channel.is_blocked = False
+            if not channel.is_active:
+                channel.is_active = True
+                self._active.append(channel)
+
+    # --- time -----------------------------------------------------------------------------------
+
+    def attach(self) -> None:
+        """A connection stands."""
+        self._detached_at = None
+        self._was_attached = True
+
+    def detach(self, now: float) -> None:
+        """The connection is gone; what was in flight has been reported lost already."""
+        self._detached_at = now
+        self._timeouts.clear()
+        self.redundancy.forget()
+
+    def next_timer(self) -> float | None:
+        """When a retried message times out (never later than 1 s after it left)."""
+        return self._timeouts[0][0] if self._timeouts else None
+
+    def handle_timer(self, now: float) -> None:
+        """Send again what timed out."""
+        timeouts = self._timeouts
+        while timeouts and timeouts[0][0] <= now:
+            _, message, sent_count = timeouts.popleft()
+            if not message.is_done and message.sent_count == sent_count:
+                self.send_again(message)
+
+    @property
+    def has_expiring(self) -> bool:
+        """Whether unreliable messages wait that will not wait for ever."""
+        if not self._was_attached:
+            return False
+        if self._unreliable.waiting or self._retried.waiting or self._large_unreliable.waiting:
+            return True
+        return self._detached_at is not None and self.queued_events > 0
+
+    def expire(self, now: float) -> None:
+        """Drop unreliable messages that could not leave within their lifetime."""
+        if not self._was_attached:
+            return
+        for channel in (self._unreliable, self._retried, self._large_unreliable):
+            while channel.waiting and self._is_expired(channel.waiting[0], now):
+                self.finish(channel.waiting.popleft(), False)
+        if self._detached_at is None:
+            return
+        for channel in self._streams.values():
+            if (
+                channel.delivery == SEQUENCED
+                and channel.waiting
+                and self._is_expired(channel.waiting[0], now)
+            ):
+                self.finish(channel.waiting.popleft(), False)
+        if now - self._detached_at >= self._config.unreliable_lifetime_s:
+            self._give_up_unreliable()
+
+    def _is_expired(self, message: OutgoingMessage, now: float) -> bool:
+        return self._was_attached and now - message.queued_at > self._config.unreliable_lifetime_s
+
+    def _give_up_unreliable(self) -> None:
+        for message in [message for message in self._resends if not message.is_reliable]:
+            if not message.is_done:
+                self.finish(message, False)
+        self._resends = deque(message for message in self._resends if not message.is_done)
+        for message in [message for message in self._large if not message.is_reliable]:
+            self.finish(message, False)
+
+    def discard(self) -> int:
+        """Give up everything; how many events that were."""
+        events = self.queued_events
+        channels = [
+            self._unreliable,
+            self._retried,
+            self._reliable,
+            self._calls,
+            self._large_unreliable,
+            self._large_reliable,
+            self._large_calls,
+            *self._streams.values(),
+        ]
+        for channel in channels:
+            for message in [*channel.window, *channel.waiting]:
+                if not message.is_done:
+                    self.finish(message, False)
+            channel.waiting.clear()
+            channel.is_active = channel.is_blocked = False
+        self._active.clear()
+        self._blocked.clear()
+        self._resends.clear()
+        self._timeouts.clear()
+        self.redundancy.forget()
+        return events

@@ -1,0 +1,346 @@
+"""Messages on their way in: each at most once, in order where that was promised, and never more than fit.
+
+Room is checked first. If the events of a payload do not fit none of them is taken, and the payload
+goes unacknowledged, so the sender repeats them later. Two things are taken all the same, because others
+wait for them: calls and results (a handler may be waiting for a result in the very inbox that is full),
+and the head of an ordered line where only the room behind it is short.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+from pygase_gevent.config import Config
+from pygase_gevent.protocol.fragments import Reassembly
+from pygase_gevent.protocol.frames import (
+    NO_NUMBER,
+    ORDERED,
+    RELIABLE,
+    SEQUENCED,
+    UNRELIABLE,
+    MessageFrame,
+    MessageKind,
+)
+from pygase_gevent.protocol.numbers import ReceivedNumbers, expand
+from pygase_gevent.protocol.stats import DropReason, SessionStats
+
+MESSAGE_OVERHEAD_BYTES = 64
+"""What a kept message is counted with besides its bytes, so that empty ones are bounded too."""
+IDLE_TRANSFER_S = 2.0
+"""An unreliable transfer without a fragment for this long gives way to a new one: its sender would have
+repeated one within 1 s."""
+
+
+class ReceivedMessage(NamedTuple):
+    """A message for the application."""
+
+    kind: MessageKind
+    body: bytes
+
+
+class _OrderedStream:
+    """The next sequence of an ordered stream, and what came too early: sequence -> (kind, body)."""
+
+    __slots__ = ("early", "expected")
+
+    def __init__(self) -> None:
+        self.expected = 0
+        self.early: dict[int, tuple[int, bytes]] = {}
+
+
+_KINDS = (MessageKind.EVENT, MessageKind.CALL, MessageKind.RESULT)
+
+_Key = tuple[int, bool, int, int]
+
+
+class Inbox:
+    """Takes message frames and hands out messages.
+
+    Attributes:
+        reorder_bytes: bytes of ordered messages that wait for an earlier one.
+    """
+
+    def __init__(self, config: Config, stats: SessionStats) -> None:
+        self._config = config
+        self._stats = stats
+        self._events: deque[ReceivedMessage] = deque()
+        self._calls: deque[ReceivedMessage] = deque()
+        self._results: deque[ReceivedMessage] = deque()
+        self._max_calls = 2 * config.max_calls
+        window = config.reliable_window
+        self._retried = ReceivedNumbers(window, may_skip=True)
+        self._reliable = ReceivedNumbers(window)
+        self._call_numbers = ReceivedNumbers(window)
+        self._large_unreliable = ReceivedNumbers(window, may_skip=True)
+        self._large_reliable = ReceivedNumbers(window)
+        self._large_calls = ReceivedNumbers(window)
+        self._ordered: dict[int, _OrderedStream] = {}
+        self._sequenced: dict[int, int] = {}
+        self._reassemblies: dict[_Key, Reassembly] = {}
+        self.reorder_bytes = 0
+        self._early_events = 0
+
+    # --- handing out ----------------------------------------------------------------------------
+
+    @property
+    def has_events(self) -> bool:
+        """Whether an event waits."""
+        return bool(self._events)
+
+    def next_event(self) -> ReceivedMessage | None:
+        """The next event, oldest first."""
+        return self._events.popleft() if self._events else None
+
+    def next_call(self) -> ReceivedMessage | None:
+        """The next result, or else the next call."""
+        if self._results:
+            return self._results.popleft()
+        return self._calls.popleft() if self._calls else None
+
+    # --- taking ---------------------------------------------------------------------------------
+
+    def receive(self, frames: list[MessageFrame], now: float) -> bool:
+        """Take the messages of a payload; False if not all were, so that it must not be acknowledged."""
+        fits = self._has_room(frames, now)
+        if fits:
+            for frame in frames:
+                if not self._take(frame, now):
+                    fits = False
+            return fits
+        has_event_room = self._has_event_room(len(frames))
+        for frame in frames:
+            if frame.kind != MessageKind.EVENT or (has_event_room and self._is_needed_head(frame, now)):
+                self._take(frame, now)
+        return False
+
+    def _is_needed_head(self, frame: MessageFrame, now: float) -> bool:
+        """Whether others wait for this frame: it makes room rather than needing it."""
+        if frame.delivery != ORDERED or not self._is_head(frame):
+            return False
+        return not frame.parts or self._has_transfer_room(frame, set(), now)
+
+    def _has_event_room(self, events: int) -> bool:
+        # An empty inbox takes any payload, or a limit below a payload's events would stop everything.
+        waiting = len(self._events)
+        return waiting == 0 or waiting + events <= self._config.max_received_events
+
+    def _has_room(self, frames: list[MessageFrame], now: float) -> bool:
+        """Whether all events of a payload fit, and nothing in it breaks a limit."""
+        events = 0
+        early_bytes = 0
+        early_events = 0
+        starting: set[_Key] = set()
+        for frame in frames:
+            if frame.kind == MessageKind.EVENT:
+                events += 1
+            delivery = frame.delivery
+            if delivery & 1 and frame.stream >= self._config.max_streams:
+                self._stats.drops[DropReason.BAD_STREAM] += 1
+                return False
+            is_large_event = frame.parts and frame.kind == MessageKind.EVENT
+            if is_large_event and not self._has_transfer_room(frame, starting, now):
+                self._stats.drops[DropReason.TRANSFER_LIMIT] += 1
+                return False
+            if delivery == ORDERED and not self._is_head(frame):
+                early_events += 1
+                early_bytes += len(frame.body) + MESSAGE_OVERHEAD_BYTES
+        if events and not self._has_event_room(events):
+            self._stats.drops[DropReason.INBOX_FULL] += 1
+            return False
+        if early_events and (
+            self.reorder_bytes + early_bytes > self._config.max_reorder_bytes
+            or self._early_events + early_events > self._config.max_received_events
+        ):
+            self._stats.drops[DropReason.REORDER_LIMIT] += 1
+            return False
+        return True
+
+    def _is_head(self, frame: MessageFrame) -> bool:
+        stream = self._ordered.get(frame.stream)
+        return frame.number == (stream.expected & 0xFFFF if stream is not None else 0)
+
+    def _take(self, frame: MessageFrame, now: float) -> bool:
+        """Take one frame; False if it was not taken and must come again."""
+        if frame.parts:
+            return self._take_fragment(frame, now)
+        return self._take_message(
+            frame.delivery, frame.kind, frame.stream, frame.number, frame.body, self._numbers_of(frame, False)
+        )
+
+    def _numbers_of(self, frame: MessageFrame, is_large: bool) -> ReceivedNumbers:
+        if frame.delivery == UNRELIABLE:
+            return self._large_unreliable if is_large else self._retried
+        if frame.kind == MessageKind.EVENT:
+            return self._large_reliable if is_large else self._reliable
+        return self._large_calls if is_large else self._call_numbers
+
+    def _take_message(
+        self, delivery: int, kind: int, stream: int, number: int, body: bytes, numbers: ReceivedNumbers
+    ) -> bool:
+        if delivery == ORDERED:
+            return self._take_ordered(kind, stream, number, body)
+        if delivery == SEQUENCED:
+            newest = self._sequenced.get(stream, -1)
+            sequence = expand(number, newest, 32)
+            if sequence <= newest:
+                self._stats.drops[DropReason.STALE_MESSAGE] += 1
+                return True
+            if not self._has_call_room(kind):
+                return False
+            self._sequenced[stream] = sequence
+        elif number != NO_NUMBER:
+            full = numbers.expand(number)
+            if numbers.is_received(full):
+                self._stats.drops[DropReason.DUPLICATE_MESSAGE] += 1
+                return True
+            if numbers.is_beyond(full):
+                self._stats.drops[DropReason.OUTSIDE_WINDOW] += 1
+                return False
+            if not self._has_call_room(kind):
+                return False
+            numbers.record(full)
+        self._deliver(kind, body)
+        return True
+
+    def _take_ordered(self, kind: int, number: int, truncated: int, body: bytes) -> bool:
+        stream = self._ordered.get(number)
+        if stream is None:
+            stream = self._ordered[number] = _OrderedStream()
+        sequence = expand(truncated, stream.expected - 1, 16)
+        if sequence < stream.expected or sequence in stream.early:
+            self._stats.drops[DropReason.DUPLICATE_MESSAGE] += 1
+            return True
+        if sequence >= stream.expected + self._config.reliable_window:
+            self._stats.drops[DropReason.OUTSIDE_WINDOW] += 1
+            return False
+        if sequence > stream.expected:
+            stream.early[sequence] = (kind, body)
+            self.reorder_bytes += len(body) + MESSAGE_OVERHEAD_BYTES
+            self._early_events += 1
+            return True
+        self._deliver(kind, body)
+        stream.expected += 1
+        while stream.early and (early := stream.early.pop(stream.expected, None)) is not None:
+            self.reorder_bytes -= len(early[1]) + MESSAGE_OVERHEAD_BYTES
+            self._early_events -= 1
+            stream.expected += 1
+            self._deliver(*early)
+        return True
+
+    def _has_call_room(self, kind: int) -> bool:
+        """Calls and results have bounds of their own; an honest peer keeps them by itself."""
+        if kind == MessageKind.EVENT:
+            return True
+        waiting = self._calls if kind == MessageKind.CALL else self._results
+        if len(waiting) < self._max_calls:
+            return True
+        self._stats.drops[DropReason.INBOX_FULL] += 1
+        return False
+
+    def _deliver(self, kind: int, body: bytes) -> None:
+        self._stats.messages_received += 1
+        message = ReceivedMessage(_KINDS[kind], body)
+        if kind == MessageKind.EVENT:
+            self._events.append(message)
+        elif kind == MessageKind.CALL:
+            self._calls.append(message)
+        else:
+            self._results.append(message)
+
+    # --- fragments ------------------------------------------------------------------------------
+
+    def _key(self, frame: MessageFrame) -> _Key | None:
+        """Which transfer a fragment belongs to; None if that has arrived already."""
+        is_call = frame.kind != MessageKind.EVENT
+        if frame.delivery == ORDERED:
+            stream = self._ordered.get(frame.stream)
+            expected = stream.expected if stream is not None else 0
+            sequence = expand(frame.number, expected - 1, 16)
+            if sequence < expected or (stream is not None and sequence in stream.early):
+                return None
+            return frame.delivery, is_call, frame.stream, sequence
+        if frame.delivery == SEQUENCED:
+            newest = self._sequenced.get(frame.stream, -1)
+            sequence = expand(frame.number, newest, 32)
+            return None if sequence <= newest else (frame.delivery, is_call, frame.stream, sequence)
+        numbers = self._numbers_of(frame, True)
+        full = numbers.expand(frame.number)
+        return None if numbers.is_received(full) else (frame.delivery, is_call, 0, full)
+
+    def _has_transfer_room(self, frame: MessageFrame, starting: set[_Key], now: float) -> bool:
+        key = self._key(frame)
+        if key is None or key in self._reassemblies or key in starting:
+            return True
+        starting.add(key)
+        return self._count_transfers(False) + len(starting) <= self._config.max_transfers or (
+            self._make_transfer_room(now)
+        )
+
+    def _count_transfers(self, is_call: bool) -> int:
+        return sum(1 for key in self._reassemblies if key[1] == is_call)
+
+    def _make_transfer_room(self, now: float) -> bool:
+        """Drop an unreliable transfer that its sender seems to have given up."""
+        for key, reassembly in self._reassemblies.items():
+            if key[0] < RELIABLE and not key[1] and now - reassembly.updated_at > IDLE_TRANSFER_S:
+                del self._reassemblies[key]
+                self._stats.drops[DropReason.TRANSFER_TIMED_OUT] += 1
+                return True
+        return False
+
+    def _take_fragment(self, frame: MessageFrame, now: float) -> bool:
+        key = self._key(frame)
+        if key is None:
+            self._stats.drops[DropReason.DUPLICATE_MESSAGE] += 1
+            return True
+        if frame.total_bytes > self._config.max_event_bytes:
+            self._stats.drops[DropReason.BAD_FRAGMENT] += 1
+            return False
+        reassembly = self._reassemblies.get(key)
+        if reassembly is None:
+            if key[1] and self._count_transfers(True) >= self._config.max_transfers:
+                self._stats.drops[DropReason.TRANSFER_LIMIT] += 1
+                return False
+            reassembly = self._reassemblies[key] = Reassembly(frame.parts, frame.total_bytes, now)
+        elif reassembly.count != frame.parts or reassembly.total_bytes != frame.total_bytes:
+            self._stats.drops[DropReason.BAD_FRAGMENT] += 1
+            return False
+        if reassembly.has(frame.part):
+            self._stats.drops[DropReason.DUPLICATE_MESSAGE] += 1
+            return True
+        if reassembly.missing == 1 and not self._has_call_room(frame.kind):
+            return False
+        body = reassembly.add(frame.part, frame.body, now)
+        if body is None:
+            return True
+        del self._reassemblies[key]
+        return self._take_message(
+            frame.delivery, frame.kind, frame.stream, frame.number, body, self._numbers_of(frame, True)
+        )
+
+    @property
+    def has_transfers(self) -> bool:
+        """Whether anything is being put together."""
+        return bool(self._reassemblies)
+
+    def attach(self, now: float) -> None:
+        """A connection stands: the time without one does not count."""
+        for reassembly in self._reassemblies.values():
+            reassembly.updated_at = now
+
+    def expire(self, now: float) -> None:
+        """Drop unreliable transfers without a new fragment for `config.transfer_timeout_s`.
+
+        Reliable ones stay: their acknowledged fragments will not come again. They are bounded by their
+        number and size, and end with the session.
+        """
+        limit = now - self._config.transfer_timeout_s
+        idle = [
+            key
+            for key, reassembly in self._reassemblies.items()
+            if key[0] < RELIABLE and reassembly.updated_at < limit
+        ]
+        for key in idle:
+            del self._reassemblies[key]
+            self._stats.drops[DropReason.TRANSFER_TIMED_OUT] += 1

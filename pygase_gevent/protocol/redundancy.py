@@ -1,0 +1,89 @@
+"""Small reliable messages ride along in packets that leave anyway, so that a loss costs a send interval.
+
+First go messages under suspicion: a packet sent after theirs arrived and theirs did not, yet. Then, on a
+path that is known to lose, messages that were just sent, those on their second attempt included. Both
+within a share of the bytes that are sent.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from pygase_gevent.config import Config
+
+if TYPE_CHECKING:
+    from pygase_gevent.protocol.delivery import OutgoingMessage
+
+MAX_RIDING_BYTES = 256
+"""Larger frames do not ride along: they would push others out."""
+MAX_CANDIDATES = 256
+"""Messages that wait for a ride; the oldest gives way."""
+MAX_BUDGET_BYTES = 2400
+"""What may be saved up: two packets."""
+LOSSY_SHARE = 0.005
+"""A path that loses less than this gets nothing in advance, only on suspicion."""
+PACKET_OVERHEAD_BYTES = 47
+"""What a packet costs besides its payload: 28 bytes of IP and UDP, 19 of netcode."""
+MAX_COPIES = 3
+"""Copies of a message in flight at once."""
+
+
+class Redundancy:
+    """Chooses what rides along.
+
+    Attributes:
+        lost_share: share of packets lost lately, set by the session.
+    """
+
+    __slots__ = ("_budget_bytes", "_fresh", "_share", "_suspects", "lost_share")
+
+    def __init__(self, config: Config) -> None:
+        self._share = config.redundancy_share
+        self._suspects: deque[OutgoingMessage] = deque(maxlen=MAX_CANDIDATES)
+        self._fresh: deque[OutgoingMessage] = deque(maxlen=MAX_CANDIDATES)
+        self._budget_bytes = float(MAX_BUDGET_BYTES)
+        self.lost_share = 0.0
+
+    def packet_sent(self, payload_bytes: int) -> None:
+        """A packet left: a share of its bytes may ride along later."""
+        earned = (payload_bytes + PACKET_OVERHEAD_BYTES) * self._share
+        self._budget_bytes = min(self._budget_bytes + earned, MAX_BUDGET_BYTES)
+
+    def message_sent(self, message: OutgoingMessage) -> None:
+        """A reliable message left by itself."""
+        if self.lost_share > LOSSY_SHARE and len(message.frame) <= MAX_RIDING_BYTES:
+            if message.sent_count > 1:
+                self._fresh.appendleft(message)  # late already: first in line
+            else:
+                self._fresh.append(message)
+
+    def suspect(self, message: OutgoingMessage) -> None:
+        """A later packet arrived before the one with this message."""
+        if len(message.frame) <= MAX_RIDING_BYTES:
+            self._suspects.append(message)
+
+    def next_message(self, room_bytes: int, now: float) -> OutgoingMessage | None:
+        """The next message that rides along, `None` if there is none, or no room or budget."""
+        if self._budget_bytes <= 0:
+            return None
+        for candidates in (self._suspects, self._fresh):
+            while candidates:
+                message = candidates[0]
+                if message.is_done or message.is_resending or message.copies >= MAX_COPIES:
+                    candidates.popleft()
+                    continue
+                size = len(message.frame)
+                if message.sent_at >= now or size > room_bytes or size > self._budget_bytes:
+                    break
+                candidates.popleft()
+                self._budget_bytes -= size
+                if candidates is self._suspects and self.lost_share > LOSSY_SHARE:
+                    self._fresh.appendleft(message)
+                return message
+        return None
+
+    def forget(self) -> None:
+        """The connection is gone."""
+        self._suspects.clear()
+        self._fresh.clear()

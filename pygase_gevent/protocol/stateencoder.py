@@ -1,0 +1,146 @@
+"""State updates as bytes, encoded once for all clients that need the same one.
+
+A blob is an encoded dict: all attributes of a full state, or the changes of a delta, with marks. In a
+transfer a header stands before it: base, newest and server clock, 8 bytes each.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from pygase_gevent.codec import pack
+from pygase_gevent.config import Config
+from pygase_gevent.errors import DecodeError
+from pygase_gevent.gamestate import GameStateStore
+from pygase_gevent.protocol.frames import MAX_STATE_PART_BYTES
+
+_TRANSFER_HEADER = struct.Struct(">QQQ")
+_NO_BASE = 2**64 - 1
+
+MAX_DISTANCE = 0xFFFF
+"""How far the base of an update in parts may lie behind it: 16 bits on the wire."""
+
+
+@dataclass(frozen=True)
+class EncodedState:
+    """One update as it goes to every client with the same base.
+
+    Attributes:
+        base: `time_order` of the state that it applies to; `None` for a full state.
+        newest: `time_order` of the state that it leads to.
+        clock_us: the server's clock when that state was first seen.
+        blob: the encoded attributes or changes.
+        is_empty: whether it changes nothing but the `time_order`.
+        max_parts: into how many packets it may be cut.
+    """
+
+    base: int | None
+    newest: int
+    clock_us: int
+    blob: bytes
+    is_empty: bool
+    max_parts: int
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is a full state."""
+        return self.base is None
+
+    @cached_property
+    def parts(self) -> tuple[bytes, ...] | None:
+        """The blob cut for packets; `None` if it must go as a transfer."""
+        if len(self.blob) > self.max_parts * MAX_STATE_PART_BYTES:
+            return None
+        if self.base is not None and self.newest - self.base > MAX_DISTANCE:
+            return None
+        starts = range(0, len(self.blob), MAX_STATE_PART_BYTES)
+        return tuple(self.blob[start : start + MAX_STATE_PART_BYTES] for start in starts)
+
+    @cached_property
+    def transfer_body(self) -> bytes:
+        """Header and blob, for a transfer."""
+        base = _NO_BASE if self.base is None else self.base
+        return _TRANSFER_HEADER.pack(base, self.newest, self.clock_us) + self.blob
+
+
+def decode_transfer_body(body: bytes) -> tuple[int | None, int, int, bytes]:
+    """Return base, newest, server clock and blob of a transfer.
+
+    Raises:
+        DecodeError: it is too short.
+    """
+    if len(body) < _TRANSFER_HEADER.size:
+        raise DecodeError("a state transfer without its header")
+    base, newest, clock_us = _TRANSFER_HEADER.unpack_from(body)
+    return (None if base == _NO_BASE else base), newest, clock_us, body[_TRANSFER_HEADER.size :]
+
+
+class StateEncoder:
+    """Encodes a store's newest state against any base, once per (view, base, newest).
+
+    Args:
+        store: where the states come from.
+        config: for `max_state_packets`.
+        server_clock_us: the server's game clock in microseconds, given `now`.
+    """
+
+    def __init__(
+        self, store: GameStateStore, *, config: Config, server_clock_us: Callable[[float], int]
+    ) -> None:
+        self.store = store
+        self._config = config
+        self._server_clock_us = server_clock_us
+        self._state, self._version = store.snapshot()
+        self._newest = -1
+        self._clock_us = 0
+        self._cache: dict[tuple[int, int | None], EncodedState] = {}  # by view and base, for the newest
+        self._full_blob = b""
+        self._full_version = -1
+
+    def look(self, now: float) -> int:
+        """Take the store's newest state as the one to encode; return its `time_order`."""
+        self._state, self._version = self.store.snapshot()
+        if self._state.time_order != self._newest:
+            self._newest = self._state.time_order
+            self._clock_us = self._server_clock_us(now)
+            self._cache.clear()
+        return self._newest
+
+    def encode(self, base: int | None, now: float, view: int = 0) -> EncodedState:
+        """Encode the newest state against `base`; in full if the store's cache does not reach back to it.
+
+        Args:
+            base: `time_order` of a state that the client has, or `None`.
+            now: the time; the server clock is read when a state is seen here for the first time.
+            view: which clients' view of the state; there is one so far.
+        """
+        self.look(now)
+        encoded = self._cache.get((view, base))
+        if encoded is None:
+            update = None if base is None else self.store.merged_update(base, self._newest)
+            if update is not None:
+                encoded = self.encode_changes(base, update.to_dict())
+            # A merge of many updates can outgrow the state itself, as far as its size is known.
+            if encoded is None or len(encoded.blob) > len(self._full_blob) > 0:
+                encoded = self._encode_full()
+            self._cache[view, base] = encoded
+        return encoded
+
+    def encode_changes(self, base: int | None, changes: dict[str, Any]) -> EncodedState:
+        """Encode changes that lead from `base` to the state last looked at, for one client only."""
+        return self._make(base, pack(changes), not changes)
+
+    def _encode_full(self) -> EncodedState:
+        if self._version != self._full_version:
+            self._full_blob = pack(self._state.to_dict())
+            self._full_version = self._version
+        return self._make(None, self._full_blob, False)
+
+    def _make(self, base: int | None, blob: bytes, is_empty: bool) -> EncodedState:
+        return EncodedState(
+            base, self._newest, self._clock_us, blob, is_empty, self._config.max_state_packets
+        )

@@ -1,0 +1,214 @@
+"""Between `statesync.py`, which knows states, and packets: parts, transfers, acknowledgements."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from pygase_gevent.config import Config
+from pygase_gevent.protocol.fragments import OutgoingTransfer, Reassembly, TransferOwner, TransferScheduler
+from pygase_gevent.protocol.frame_writer import (
+    encode_state_ack,
+    encode_state_fragment_prefix,
+    encode_state_part,
+)
+from pygase_gevent.protocol.frames import FULL, StateFragmentFrame, StateFrame
+from pygase_gevent.protocol.packet import PacketBuilder
+from pygase_gevent.protocol.recovery import Carried
+from pygase_gevent.protocol.statesync import (
+    EncodedState,
+    ReceivedState,
+    StateEncoder,
+    StateReceiver,
+    StateSender,
+)
+from pygase_gevent.protocol.stats import DropReason, SessionStats
+
+TRANSFER_HEADER_BYTES = 1024
+"""What a state transfer may have beyond `config.max_state_bytes`: its header, and marks in deltas."""
+
+
+class StateOutbox(TransferOwner):
+    """The server's side: the newest update's parts, or the one transfer."""
+
+    def __init__(self, config: Config, transfers: TransferScheduler) -> None:
+        self.sender = StateSender(config)
+        self._transfers = transfers
+        self._transfer: OutgoingTransfer | None = None
+        self._next_transfer = 0
+        self._update = 0
+        self._parts: deque[_StatePart] = deque()
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether a part wants to leave."""
+        return bool(self._parts)
+
+    def queue(self, encoder: StateEncoder, now: float) -> None:
+        """Take what is new for this client."""
+        self._queue(self.sender.next_update(encoder, now))
+
+    def _queue(self, update: EncodedState | None) -> None:
+        if update is None:
+            return
+        self._update += 1
+        self._parts.clear()
+        if update.parts is None:
+            self._begin_transfer(update)
+            return
+        distance = FULL if update.base is None else update.newest - update.base
+        parts = update.parts or (b"",)
+        count = len(parts)
+        for index, data in enumerate(parts):
+            frame = encode_state_part(update.newest, distance, index, count, update.clock_us, data)
+            self._parts.append(_StatePart(self, self._update, frame))
+
+    def _begin_transfer(self, update: EncodedState) -> None:
+        self.discard()
+        prefix = encode_state_fragment_prefix(self._next_transfer)
+        self._next_transfer += 1
+        self._transfer = OutgoingTransfer(self._transfers, self, prefix, update.transfer_body)
+        self._transfers.add(self._transfer)
+
+    def discard(self) -> None:
+        """Give the transfer up."""
+        if self._transfer is not None:
+            self._transfers.remove(self._transfer)
+            self._transfer = None
+
+    def fill(self, packet: PacketBuilder) -> None:
+        """Put parts into a packet."""
+        parts = self._parts
+        while parts and packet.fits(parts[0].frame):
+            part = parts.popleft()
+            packet.add(part.frame)
+            packet.items.append(part)
+
+    def on_transfer_arrived(self, now: float) -> None:
+        self._transfer = None
+        self.sender.handle_transfer_finished(now)
+
+    def send_again(self, part: _StatePart) -> None:
+        """A part was lost: if nothing newer was queued it is still wanted."""
+        if part.update == self._update and part not in self._parts:
+            self._parts.append(part)
+
+    def attach(self, now: float) -> None:
+        """A connection stands."""
+        self._parts.clear()
+        self._update += 1
+        self.sender.handle_attach(now)
+
+    def next_timer(self) -> float | None:
+        """When `handle_timer` is due."""
+        return self.sender.next_timer()
+
+    def handle_timer(self, now: float) -> None:
+        """Send again what was not acknowledged for long."""
+        due = self.sender.next_timer()
+        if due is not None and now >= due:
+            self._queue(self.sender.handle_timer(now))
+
+
+class _StatePart(Carried):
+    """A part of an update in a packet."""
+
+    __slots__ = ("_has_arrived", "_outbox", "frame", "update")
+
+    def __init__(self, outbox: StateOutbox, update: int, frame: bytes) -> None:
+        self._outbox = outbox
+        self._has_arrived = False
+        self.update = update
+        self.frame = frame
+
+    def on_acked(self, now: float) -> None:
+        self._has_arrived = True
+
+    def on_lost(self, now: float) -> None:
+        if not self._has_arrived:
+            self._outbox.send_again(self)
+
+    def on_probe(self, now: float) -> None:
+        self.on_lost(now)
+
+
+class StateInbox:
+    """The client's side: takes parts and fragments, and says which state it has."""
+
+    def __init__(self, config: Config, stats: SessionStats) -> None:
+        self.receiver = StateReceiver(config)
+        self._stats = stats
+        self._max_bytes = config.max_state_bytes + TRANSFER_HEADER_BYTES
+        self._transfer = -1
+        self._reassembly: Reassembly | None = None
+        self._confirmed: int | None = None
+        self._is_due = False
+
+    def receive_part(self, frame: StateFrame) -> ReceivedState | None:
+        """Take a part; the state if it completes one."""
+        self._is_due = True
+        return self.receiver.receive_part(
+            frame.newest, frame.distance, frame.part, frame.parts, frame.clock_us, frame.data
+        )
+
+    def receive_fragment(self, frame: StateFragmentFrame, now: float) -> ReceivedState | None:
+        """Take a fragment of a transfer; the state if it completes one. A newer transfer ends it."""
+        if frame.total_bytes > self._max_bytes:
+            self._stats.drops[DropReason.BAD_STATE] += 1
+            return None
+        age = self._transfer - frame.transfer & 0xFFFF if self._transfer >= 0 else 0xFFFF
+        reassembly = self._reassembly
+        if (age == 0 and reassembly is None) or 0 < age < 0x8000:
+            self._stats.drops[DropReason.DUPLICATE_MESSAGE] += 1
+            self._is_due = True
+            return None
+        if age or reassembly is None:
+            self._transfer = frame.transfer
+            reassembly = self._reassembly = Reassembly(frame.parts, frame.total_bytes, now)
+        elif reassembly.count != frame.parts or reassembly.total_bytes != frame.total_bytes:
+            self._stats.drops[DropReason.BAD_STATE] += 1
+            return None
+        body = reassembly.add(frame.part, frame.data, now)
+        if body is None:
+            return None
+        self._reassembly = None
+        self._is_due = True
+        return self.receiver.receive_transfer(body)
+
+    @property
+    def is_ack_due(self) -> bool:
+        """Whether the server should hear which state this client has."""
+        newest = self.receiver.newest
+        return newest is not None and (self._is_due or newest != self._confirmed)
+
+    def fill(self, packet: PacketBuilder) -> None:
+        """Put the acknowledgement in, until a packet with it was acknowledged."""
+        newest = self.receiver.newest
+        if newest is None or not (self._is_due or newest != self._confirmed):
+            return
+        frame = encode_state_ack(newest)
+        if packet.fits(frame):
+            packet.add_quiet(frame)
+            packet.items.append(_StateAck(self, newest))
+            self._is_due = False
+
+    def confirm(self, newest: int) -> None:
+        """The server has heard of this state."""
+        if self._confirmed is None or newest > self._confirmed:
+            self._confirmed = newest
+
+    def attach(self) -> None:
+        """A connection stands."""
+        self._confirmed = None
+
+
+class _StateAck(Carried):
+    """A state acknowledgement in a packet."""
+
+    __slots__ = ("_inbox", "_newest")
+
+    def __init__(self, inbox: StateInbox, newest: int) -> None:
+        self._inbox = inbox
+        self._newest = newest
+
+    def on_acked(self, now: float) -> None:
+        self._inbox.confirm(self._newest)

@@ -1,0 +1,292 @@
+"""How a client's state follows the server's: deltas against a state that the client is known to have.
+
+An update names its base. The receiver applies it to exactly that state, or not at all, so it can never
+diverge; what it applied last it says in a state acknowledgement, and only that moves the sender's
+base on. A delta is the merge of all updates pushed since the base, and is made anew with each published
+state until one is acknowledged: a lost packet costs nothing but a little staleness. A client without a
+base, or too far behind for the store's cache, gets the full state.
+
+What does not fit into a few packets goes as a transfer: resent until complete, one at a time. Meanwhile
+the sender merges the updates since by itself, so that a transfer that outlasts the store's cache is
+followed by a delta, and not by another full state.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from pygase_gevent.changes import apply_changes, combine_changes
+from pygase_gevent.codec import decode
+from pygase_gevent.config import Config
+from pygase_gevent.errors import ArgumentError, ArgumentTypeError, DecodeError
+from pygase_gevent.gamestate import GameState, GameStatus, check_names
+from pygase_gevent.protocol.frames import FULL
+from pygase_gevent.protocol.stateencoder import EncodedState, StateEncoder, decode_transfer_body
+
+__all__ = ["EncodedState", "ReceivedState", "StateDrop", "StateEncoder", "StateReceiver", "StateSender"]
+
+
+class StateSender:
+    """One client's side of the server's state: which state it has, and what to send it next.
+
+    Lives as long as the session, across drops and resumes.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._encoder: StateEncoder | None = None
+        self.base: int | None = None
+        """The newest state that the client says it has applied."""
+        self._sent_newest = -1
+        self._sent_at = 0.0
+        self._transfer: int | None = None  # `newest` of the transfer under way
+        self._transfer_finished_at: float | None = None
+        self._merge: _Merge | None = None
+
+    def next_update(self, encoder: StateEncoder, now: float) -> EncodedState | None:
+        """Return what the client should be sent now; it replaces whatever of an earlier one is unsent.
+
+        If its `parts` are `None` it has to go as a transfer, which counts as begun.
+
+        Returns:
+            `None` if the client is up to date, or a transfer is under way, or nothing but the `time_order`
+            is new and a state was sent not long ago.
+        """
+        self._encoder = encoder
+        newest = encoder.look(now)
+        if self._merge is not None:
+            self._merge = self._merge.extended(encoder, newest)
+        if self._transfer is not None:
+            finished_at = self._transfer_finished_at
+            if finished_at is None or now < finished_at + self._config.transfer_grace_s:
+                return None
+            self.handle_transfer_lost()  # it arrived, but could not be applied
+        if self.base == newest:
+            return None
+        if self._merge is not None and self._merge.base == self.base:
+            encoded = encoder.encode_changes(self.base, self._merge.changes)
+        else:
+            encoded = encoder.encode(self.base, now)
+        if encoded.is_empty and now < self._sent_at + self._config.keepalive_s:
+            return None
+        self._sent_newest = newest
+        self._sent_at = now
+        if encoded.parts is None:
+            self._transfer = newest
+            self._merge = _Merge(newest, newest, {})
+        return encoded
+
+    def receive_ack(self, newest: int) -> None:
+        """Take a state acknowledgement, of which the lower 32 bits are enough. Nonsense is ignored."""
+        acknowledged = self._sent_newest - ((self._sent_newest - newest) & 0xFFFF_FFFF)
+        if acknowledged < 0 or (self.base is not None and acknowledged <= self.base):
+            return
+        self.base = acknowledged
+        if self._transfer is not None and acknowledged >= self._transfer:
+            self._transfer = self._transfer_finished_at = None
+        if self._merge is not None and acknowledged > self._merge.base:
+            self._merge = None  # what the client has is new enough for the store's cache again
+
+    def handle_transfer_finished(self, now: float) -> None:
+        """All of the transfer has arrived. Its state acknowledgement may still be on its way."""
+        self._transfer_finished_at = now
+
+    def handle_transfer_lost(self) -> None:
+        """The transfer under way was given up."""
+        self._transfer = self._transfer_finished_at = self._merge = None
+
+    def handle_attach(self, now: float) -> None:
+        """A fresh connection stands: what was sent last may be sent again at once."""
+        self._sent_at = now - self._config.keepalive_s
+
+    def next_timer(self) -> float | None:
+        """When `handle_timer` is due: something sent, or a change of `time_order`, is not acknowledged."""
+        if self._encoder is None:
+            return None
+        if self._transfer is not None:
+            finished_at = self._transfer_finished_at
+            return None if finished_at is None else finished_at + self._config.transfer_grace_s
+        if self.base == self._encoder.store.get_game_state().time_order:
+            return None
+        return self._sent_at + self._config.keepalive_s
+
+    def handle_timer(self, now: float) -> EncodedState | None:
+        """Return what the client should be sent again, as `next_update` does."""
+        due = self.next_timer()
+        if due is None or now < due or self._encoder is None:
+            return None
+        return self.next_update(self._encoder, now)
+
+
+@dataclass(frozen=True, slots=True)
+class _Merge:
+    """All changes from a transfer's state on, kept for one client."""
+
+    base: int
+    newest: int
+    changes: dict[str, Any]
+
+    def extended(self, encoder: StateEncoder, newest: int) -> _Merge | None:
+        update = encoder.store.merged_update(self.newest, newest)
+        if update is None:
+            return None
+        return _Merge(self.base, newest, combine_changes(self.changes, update.to_dict()))
+
+
+class StateDrop(str, enum.Enum):
+    """Why a state update, or a part of one, was dropped."""
+
+    STALE = "state not newer than the one applied"
+    UNKNOWN_BASE = "state update for a base that is not here"
+    CROWDED = "state part beyond max_state_assemblies"
+    BAD_PART = "state part that contradicts another"
+    TOO_LARGE = "state larger than max_state_bytes"
+    BAD_BLOB = "state that cannot be decoded"
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedState:
+    """A state as it came from the server, whose game clock then stood at `server_time` seconds."""
+
+    state: GameState
+    server_time: float
+
+
+class StateReceiver:
+    """The client's side: puts updates together and applies them. It never goes back in time.
+
+    Attributes:
+        newest: `time_order` of the state applied last, for the state acknowledgement. One should follow
+            every payload with a state frame, also with one that was dropped: that tells the sender
+            which base to use.
+        drops: what was dropped, by `StateDrop`.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self.newest: int | None = None
+        self.drops: Counter[StateDrop] = Counter()
+        self._states: dict[int, dict[str, Any]] = {}  # possible bases, oldest first
+        self._assemblies: dict[tuple[int, int | None], _Assembly] = {}
+
+    def receive_part(
+        self, newest: int, distance: int, index: int, count: int, clock_us: int, data: bytes
+    ) -> ReceivedState | None:
+        """Take a part of an update, as `frames` parsed it; return the state if that makes a new one.
+
+        Args:
+            newest: the state it leads to; of a delta's the lower 32 bits are enough.
+            distance: how far the base lies behind it; `frames.FULL` for a full state.
+            index: which part this is.
+            count: how many there are.
+            clock_us: the server's clock, in the part with index 0.
+            data: the part.
+        """
+        base = None
+        if distance != FULL:
+            newest = self._expand(newest)
+            base = newest - distance
+        if not self._is_usable(base, newest):
+            return None
+        if count == 1:
+            return self._apply(base, newest, clock_us, data)
+        assembly = self._find_assembly((newest, base), count)
+        if assembly is None:
+            return None
+        if assembly.count != count or assembly.parts.setdefault(index, data) != data:
+            self._drop(StateDrop.BAD_PART)
+            return None
+        if index == 0:
+            assembly.clock_us = clock_us
+        if len(assembly.parts) < count:
+            return None
+        blob = b"".join(assembly.parts[i] for i in range(count))
+        del self._assemblies[newest, base]
+        return self._apply(base, newest, assembly.clock_us, blob)
+
+    def receive_transfer(self, body: bytes) -> ReceivedState | None:
+        """Take a complete transfer; return the state if that makes a new one."""
+        try:
+            base, newest, clock_us, blob = decode_transfer_body(body)
+        except DecodeError:
+            self._drop(StateDrop.BAD_BLOB)
+            return None
+        if not self._is_usable(base, newest):
+            return None
+        return self._apply(base, newest, clock_us, blob)
+
+    def _expand(self, truncated: int) -> int:
+        """The number nearest to the newest state that has these lower 32 bits."""
+        reference = self.newest or 0
+        ahead = (truncated - reference) & 0xFFFF_FFFF
+        return reference + (ahead if ahead < 0x8000_0000 else ahead - 0x1_0000_0000)
+
+    def _is_usable(self, base: int | None, newest: int) -> bool:
+        if self.newest is not None and newest <= self.newest:
+            self._drop(StateDrop.STALE)
+            return False
+        if base is not None and base not in self._states:
+            self._drop(StateDrop.UNKNOWN_BASE)
+            return False
+        return True
+
+    def _find_assembly(self, key: tuple[int, int | None], count: int) -> _Assembly | None:
+        assembly = self._assemblies.get(key)
+        if assembly is None:
+            if len(self._assemblies) >= self._config.max_state_assemblies:
+                oldest = min(self._assemblies, key=lambda known: known[0])
+                self._drop(StateDrop.CROWDED)
+                if oldest[0] > key[0]:
+                    return None
+                del self._assemblies[oldest]
+            assembly = self._assemblies[key] = _Assembly(count)
+        return assembly
+
+    def _apply(self, base: int | None, newest: int, clock_us: int, blob: bytes) -> ReceivedState | None:
+        if len(blob) > self._config.max_state_bytes:
+            self._drop(StateDrop.TOO_LARGE)
+            return None
+        try:
+            content = self._decode(base, blob)
+        except (DecodeError, ArgumentError, ArgumentTypeError):
+            self._drop(StateDrop.BAD_BLOB)
+            return None
+        if base is None:
+            self._states.clear()
+        else:
+            # The sender's base never goes back, so nothing before this one is needed again.
+            for known in [known for known in self._states if known < base]:
+                del self._states[known]
+        self._states[newest] = content
+        if len(self._states) > self._config.max_client_states:
+            for known in list(self._states)[1:-1:2]:
+                del self._states[known]
+        for key in [key for key in self._assemblies if key[0] <= newest]:
+            del self._assemblies[key]
+        self.newest = newest
+        return ReceivedState(GameState.from_dict(newest, content), clock_us / 1e6)
+
+    def _decode(self, base: int | None, blob: bytes) -> dict[str, Any]:
+        # A state's items are bounded by its bytes.
+        changes = decode(blob, config=self._config, marks=base is not None, max_items=len(blob))
+        if not isinstance(changes, dict):
+            raise DecodeError("a state is a dict")
+        check_names(changes)
+        if base is None or "game_status" in changes:
+            changes["game_status"] = GameStatus.check(changes.get("game_status"))
+        return changes if base is None else apply_changes(self._states[base], changes)
+
+    def _drop(self, reason: StateDrop) -> None:
+        self.drops[reason] += 1
+
+
+class _Assembly:
+    __slots__ = ("clock_us", "count", "parts")
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.clock_us = 0
+        self.parts: dict[int, bytes] = {}

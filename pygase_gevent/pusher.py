@@ -1,0 +1,87 @@
+"""The state's way out: one sweep over all connections for each published state.
+
+A published state goes out at once, to each client at most `Config.state_rate_hz` times a second;
+faster publishing is thinned by a timer. The encoder makes each delta once, however many clients it
+goes to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from pygase_gevent.clients import Client
+from pygase_gevent.config import Config
+from pygase_gevent.gamestate import GameStateStore
+from pygase_gevent.hub.environment import Environment, Timer
+from pygase_gevent.protocol.stateencoder import StateEncoder
+
+
+class StatePusher:
+    """Hands the newest state to every client that is due for one.
+
+    Args:
+        environment: clock and timers.
+        config: the rate.
+        store: publishes the states.
+        encoder: encodes them.
+        wake: asks the hub for a turn; any thread.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        config: Config,
+        store: GameStateStore,
+        encoder: StateEncoder,
+        wake: Callable[[], None],
+    ) -> None:
+        self._interval_s = 1.0 / config.state_rate_hz
+        self._environment = environment
+        self._store = store
+        self._encoder = encoder
+        self._wake = wake
+        self._is_published = False
+        self._timer: Timer = environment.timer(self._came_due)
+        store.subscribe(self._published)
+
+    def close(self) -> None:
+        """No more states."""
+        self._store.unsubscribe(self._published)
+        self._timer.close()
+
+    def sweep(self, clients: Iterable[Client], now: float) -> list[Client]:
+        """Queue the newest state for every client that is due; those, to be flushed."""
+        if not self._is_published:
+            return []
+        self._is_published = False
+        due: list[Client] = []
+        next_at = None
+        for client in clients:
+            if not client.peer.is_connected:
+                continue
+            if now >= client.next_state_at:
+                self.push(client, now)
+                due.append(client)
+            elif next_at is None or client.next_state_at < next_at:
+                next_at = client.next_state_at
+        if next_at is not None:
+            self._timer.start(max(0.0, next_at - now))
+        return due
+
+    def push(self, client: Client, now: float) -> None:
+        """Queue the newest state for one client now."""
+        interval_s = self._interval_s * (2.0 if client.connection.quality == "bad" else 1.0)
+        # A publisher that jitters about the rate itself is not thinned: the next turn counts from
+        # when this one was due, up to one interval back.
+        client.next_state_at = max(client.next_state_at, now - interval_s) + interval_s
+        client.peer.session.queue_state(self._encoder, now)
+
+    def _published(self) -> None:
+        """Called by the store in the publishing thread."""
+        if not self._is_published:
+            self._is_published = True
+            self._wake()
+
+    def _came_due(self) -> None:
+        self._is_published = True
+        self._wake()

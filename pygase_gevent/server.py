@@ -1,0 +1,426 @@
+"""Serve clients: sessions, events each way, and the state they all see.
+
+`GameStateStore`, `GameStateMachine` and `Server` are what a `Backend` puts together.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pygase_gevent.arguments import (
+    OPEN_MODE_KEY,
+    EventEncoder,
+    check_config,
+    check_hostname,
+    check_key,
+    check_port,
+    check_timeout,
+)
+from pygase_gevent.clients import Client, Clients
+from pygase_gevent.config import Config
+from pygase_gevent.connection import ServerConnection, ServerStats
+from pygase_gevent.errors import ArgumentError, ArgumentTypeError, NotRunningError
+from pygase_gevent.event import Delivery, Event, UniversalEventHandler
+from pygase_gevent.exchange import EventWire
+from pygase_gevent.gamestate import GameStateStore
+from pygase_gevent.hub.environment import Environment, current_environment
+from pygase_gevent.hub.signal import Outcome
+from pygase_gevent.protocol.address import Address, check_address
+from pygase_gevent.protocol.identity import protocol_id_of
+from pygase_gevent.protocol.reasons import DisconnectReason
+from pygase_gevent.protocol.server_core import ServerCore
+from pygase_gevent.protocol.stateencoder import StateEncoder
+from pygase_gevent.running import RunGuard
+from pygase_gevent.server_loop import ServerHooks, ServerLoop
+
+logger = logging.getLogger(__name__)
+
+_DEFAULT_CONFIG = Config()
+_MAX_REASON_BYTES = 200
+"""What fits into a close frame."""
+
+
+class Server:
+    """Listens to clients and orchestrates the flow of events and state updates.
+
+    It holds no game logic and no state.
+
+    Args:
+        game_state_store: where the state comes from.
+        game: names the application: a `str`, or netcode's 64-bit protocol id as an `int`. Clients of
+            another game get no answer.
+        key: 32 bytes shared with the clients or with whoever issues their connect tokens; `None` is
+            open mode, for development and local networks.
+        public_addresses: `(host, port)` under which clients know this server; where given, connect
+            tokens must name one of them.
+        deliveries: how each type of event travels that this side dispatches.
+        config: limits and rates.
+
+    Attributes:
+        game_state_store: as given.
+        hooks: what is told about sessions; `Backend` uses it.
+
+    Raises:
+        LocalError: an argument that cannot work; the message says which.
+
+    Example:
+        server = Server(GameStateStore())
+        server.register_event_handler("CHAT", lambda text: server.dispatch_event("CHAT", text))
+        server.run(port=8080)
+    """
+
+    def __init__(
+        self,
+        game_state_store: GameStateStore,
+        *,
+        game: str | int = "",
+        key: bytes | None = None,
+        public_addresses: Sequence[Address] = (),
+        deliveries: Mapping[str, Delivery] | None = None,
+        config: Config = _DEFAULT_CONFIG,
+    ) -> None:
+        if not isinstance(game_state_store, GameStateStore):
+            raise ArgumentTypeError(
+                f"game_state_store must be a GameStateStore, not {type(game_state_store).__name__}"
+            )
+        self.game_state_store = game_state_store
+        self.hooks = ServerHooks()
+        self._config = check_config(config)
+        self._protocol_id = protocol_id_of(game)
+        self._key = check_key(key)
+        self._public_addresses = tuple(check_address(address) for address in public_addresses)
+        self._encoder = EventEncoder(deliveries, config)
+        self._handlers = UniversalEventHandler()
+        self._clients = Clients(config, self._handlers)
+        self._guard = RunGuard("server", config.exit_timeout_s)
+        self._core: ServerCore | None = None
+        self._state_encoder: StateEncoder | None = None
+        self._loop: ServerLoop | None = None
+        self._address: Address | None = None
+
+    # --- what is there --------------------------------------------------------------------------
+
+    @property
+    def connections(self) -> dict[Address, ServerConnection]:
+        """Sessions by client address, dropped ones too.
+
+        The dict is replaced on change, never mutated: iterate it at will.
+        """
+        return self._clients.connections
+
+    @property
+    def host_client(self) -> Address | None:
+        """The client that may shut the server down: the first to connect, or whom you assign."""
+        return self._clients.host
+
+    @host_client.setter
+    def host_client(self, client_address: Address | None) -> None:
+        self._clients.host = client_address
+
+    @property
+    def hostname(self) -> str | None:
+        """What the server is bound to; `None` while it does not run."""
+        if self._address is None:
+            return None
+        return "localhost" if self._address[0] == "127.0.0.1" else self._address[0]
+
+    @property
+    def port(self) -> int | None:
+        """The port it is bound to; `None` while it does not run."""
+        return None if self._address is None else self._address[1]
+
+    @property
+    def config(self) -> Config:
+        """Limits and rates, as given."""
+        return self._config
+
+    @property
+    def max_clients(self) -> int:
+        """Seats, dropped sessions included; who comes when all are taken is told that the server is full."""
+        return self._config.max_clients
+
+    @property
+    def stats(self) -> ServerStats:
+        """Counters since the server was made."""
+        core = self._core
+        if core is None:
+            return ServerStats(joined=0, dropped=0, resumed=0, left=0, drops={})
+        return ServerStats(
+            joined=core.stats.joined,
+            dropped=core.stats.dropped,
+            resumed=core.stats.resumed,
+            left=core.stats.left,
+            drops=dict(core.netcode_drops + core.stats.drops),
+        )
+
+    # --- life -----------------------------------------------------------------------------------
+
+    def run(
+        self,
+        port: int = 0,
+        hostname: str = "localhost",
+        event_wire: EventWire | None = None,
+        *,
+        on_start: Callable[[Environment], object] | None = None,
+    ) -> None:
+        """Serve until `shutdown`, from any thread; blocks the calling greenlet.
+
+        Ctrl-C and SIGTERM on the main thread end it like `shutdown`: it tells the clients, and
+        returns. Sessions are remembered: run it again and their clients resume them.
+
+        Args:
+            port: UDP port; 0 takes a free one.
+            hostname: name or IP address to listen on; `'0.0.0.0'` or `'::'` for all interfaces.
+            event_wire: received events are repeated to its `_push_event`; a `GameStateMachine`.
+            on_start: called in the server's hub once the socket is bound, with what to spawn greenlets from.
+
+        Raises:
+            AlreadyRunningError: it runs already.
+            OSError: the address is taken, or not one of this machine.
+            LocalError: an argument that cannot work.
+        """
+        self._check_run(port, hostname, event_wire)
+        self._guard.claim()
+        self._run(port, hostname, event_wire, on_start)
+
+    def run_in_thread(
+        self,
+        port: int = 0,
+        hostname: str = "localhost",
+        event_wire: EventWire | None = None,
+        daemon: bool = True,
+    ) -> threading.Thread:
+        """Serve in a native thread with a hub of its own; returns when the socket is bound.
+
+        Args:
+            port, hostname, event_wire: see `run`.
+            daemon: whether the interpreter's exit ends the server (the clients are told).
+
+        Returns:
+            The thread; its `join` waits for the end of the server.
+
+        Raises:
+            As `run`.
+        """
+        self._check_run(port, hostname, event_wire)
+        self._guard.claim()
+        ready: Outcome[None] = Outcome()
+        try:
+            thread = current_environment().start_thread(
+                lambda: self._run(port, hostname, event_wire, lambda environment: ready.set_result(None)),
+                name="pygase-server",
+                daemon=bool(daemon),
+                stop=self._guard.request_stop,
+                ready=ready,
+                config=self._config,
+            )
+        except BaseException:
+            self._guard.release()
+            raise
+        try:
+            ready.wait()
+        except KeyboardInterrupt:
+            self._guard.request_stop()
+            raise
+        return thread
+
+    def shutdown(self, *, block: bool = True) -> None:
+        """Stop serving: clients are told at once, and try to resume for the resume window.
+
+        Idempotent. Blocks until it is done, except in the hub that runs the server (a handler, say),
+        where it only sets it going.
+
+        Args:
+            block: False sets it going in any case.
+        """
+        self._guard.stop(block=block)
+
+    # --- events ---------------------------------------------------------------------------------
+
+    def dispatch_event(
+        self,
+        event_type: str,
+        *args: Any,
+        target_client: str | Address | list[Address] = "all",
+        retries: int = 0,
+        ack_callback: Callable[[ServerConnection], object] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Send an event to one client, to several, or to all.
+
+        Args:
+            event_type: names the event and links it to a handler.
+            *args, **kwargs: arguments of the handler: plain data.
+            target_client: a client address, a list of them, or `'all'`.
+            retries: how often it is resent when it times out; a handler runs at most once for it.
+            ack_callback: called with the `ServerConnection` after that client received it.
+
+        Raises:
+            UnknownClientError: no such client.
+            QueueFullError: no room for one of them (a broadcast of an unreliable event leaves those
+                out instead, and counts it).
+            SerializationError, MessageTooLargeError: the arguments cannot travel.
+            ArgumentTypeError, ArgumentError: another argument cannot work.
+        """
+        self._guard.check_process()
+        body, delivery = self._encoder.encode(event_type, args, kwargs, retries, ack_callback)
+        clients = self._clients.targets(target_client, len(body), delivery)
+        now = current_environment().now()
+        for client in clients:
+            client.exchange.dispatch(
+                body,
+                event_type=event_type,
+                delivery=delivery,
+                retries=retries,
+                token=ack_callback,
+                now=now,
+            )
+
+    def call(
+        self, client_address: Address, event_type: str, *args: Any, timeout: float | None = 5.0, **kwargs: Any
+    ) -> Any:
+        """Run a client's handler and return its value.
+
+        Args:
+            client_address: whom to call.
+            event_type: which handler.
+            *args, **kwargs: its arguments: plain data.
+            timeout: seconds; `None` waits as long as the session lives.
+
+        Raises:
+            RemoteError: the handler raised, or there is none.
+            CallTimeoutError: no answer in time.
+            ConnectionClosedError: the client left meanwhile.
+            UnknownClientError: no such client.
+            NotRunningError: the server does not run.
+            SerializationError, MessageTooLargeError, QueueFullError: it could not be sent.
+        """
+        client = self._running_client(client_address, "call a client")
+        event = Event(event_type, *args, **kwargs)
+        return client.exchange.call(event, check_timeout(timeout), current_environment().now())
+
+    def register_event_handler(self, event_type: str, function: Callable[..., Any]) -> None:
+        """Let `function` handle events, and calls, of a type.
+
+        Args:
+            event_type: which.
+            function: called with the event's arguments, and `client_address` if it takes that.
+
+        Raises:
+            ArgumentTypeError: not callable.
+        """
+        self._handlers.register_event_handler(event_type, function)
+
+    def kick(self, client_address: Address, reason: str = "") -> None:
+        """End a client's session for good; the client is told why.
+
+        Args:
+            client_address: whom.
+            reason: a sentence for the player, at most 200 bytes.
+
+        Raises:
+            UnknownClientError: no such client.
+            NotRunningError: the server does not run.
+            ArgumentTypeError, ArgumentError: `reason` cannot travel.
+        """
+        if not isinstance(reason, str):
+            raise ArgumentTypeError(f"reason must be a str, not {type(reason).__name__}")
+        size = len(reason.encode("utf-8", "surrogatepass"))
+        if size > _MAX_REASON_BYTES:
+            raise ArgumentError(f"reason takes {size} bytes, more than the {_MAX_REASON_BYTES} that travel")
+        client = self._running_client(client_address, "kick a client")
+        loop = self._loop
+        if loop is not None:
+            loop.bridge.run_soon(loop.kick, client, DisconnectReason.KICKED, reason)
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _check_run(self, port: object, hostname: object, event_wire: object) -> None:
+        check_port(port)
+        check_hostname(hostname)
+        if event_wire is not None and not callable(getattr(event_wire, "_push_event", None)):
+            raise ArgumentTypeError(
+                "event_wire must have a method _push_event(event), as a GameStateMachine has; "
+                f"{type(event_wire).__name__} has none"
+            )
+
+    def _run(
+        self,
+        port: int,
+        hostname: str,
+        event_wire: EventWire | None,
+        on_start: Callable[[Environment], object] | None,
+    ) -> None:
+        """The claimed run, in the thread that serves."""
+        with self._guard.running():
+            environment = current_environment()
+            bind = _address_to_bind(environment.resolve(hostname, port), hostname)
+            core, state_encoder = self._core, self._state_encoder
+            if core is None or state_encoder is None:
+                core = self._core = ServerCore(
+                    config=self._config,
+                    protocol_id=self._protocol_id,
+                    private_key=self._key,
+                    public_addresses=self._public_addresses,
+                    entropy=environment.entropy,
+                    now=environment.now(),
+                )
+                state_encoder = self._state_encoder = StateEncoder(
+                    self.game_state_store, config=self._config, server_clock_us=core.server_time_us
+                )
+            loop = ServerLoop(
+                environment,
+                self._config,
+                core=core,
+                clients=self._clients,
+                hooks=self.hooks,
+                store=self.game_state_store,
+                encoder=state_encoder,
+                event_wire=event_wire,
+            )
+            try:
+                self._address = loop.start(bind)
+            except BaseException:
+                loop.close()
+                raise
+            self._loop = loop
+            try:
+                with self._guard.stoppable(loop.request_stop, loop.say_goodbye):
+                    logger.info("serving on %s port %s", *self._address)
+                    self._warn_if_open(self._address)
+                    if on_start is not None:
+                        on_start(environment)
+                    loop.stop_requested.wait()
+            finally:
+                self._loop = None
+                loop.finish()
+                logger.info("stopped serving on %s port %s", *self._address)
+                self._address = None
+
+    def _warn_if_open(self, address: Address) -> None:
+        if self._key == OPEN_MODE_KEY and not ipaddress.ip_address(address[0]).is_loopback:
+            logger.warning(
+                "server on %s port %s runs in open mode, without a key: everyone who can reach it may join, "
+                "and who reads the traffic from its start can decrypt it. Spoofed, damaged and replayed "
+                "packets are refused all the same. For the internet, give Server and Client a key, or issue "
+                "connect tokens",
+                *address,
+            )
+
+    def _running_client(self, client_address: object, purpose: str) -> Client:
+        self._guard.check_process()
+        client = self._clients.find(client_address)
+        if self._loop is None:
+            raise NotRunningError(f"the server must run to {purpose}")
+        return client
+
+
+def _address_to_bind(addresses: Sequence[Address], hostname: str) -> Address:
+    """The first IPv4 address of a name, if it has one."""
+    if not addresses:
+        raise OSError(f"cannot listen on {hostname!r}: the name has no address")
+    return next((address for address in addresses if ":" not in address[0]), addresses[0])

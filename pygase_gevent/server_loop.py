@@ -1,0 +1,278 @@
+"""One run of a server: what lives in its hub from binding the socket to closing it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gevent import killall, wait
+
+from pygase_gevent.clients import Client, Clients
+from pygase_gevent.config import Config
+from pygase_gevent.connection import Disconnect
+from pygase_gevent.errors import ConnectionClosedError
+from pygase_gevent.exchange import EventWire
+from pygase_gevent.gamestate import GameStateStore
+from pygase_gevent.hub.environment import Environment
+from pygase_gevent.network_loop import NetworkLoop
+from pygase_gevent.protocol.address import Address
+from pygase_gevent.protocol.reasons import DisconnectReason
+from pygase_gevent.protocol.server_core import ServerCore
+from pygase_gevent.protocol.server_peer import (
+    PeerDropped,
+    PeerJoined,
+    PeerLeft,
+    PeerResumed,
+    ServerPeer,
+    ShutdownRequested,
+)
+from pygase_gevent.protocol.session import MessageAcked
+from pygase_gevent.protocol.stateencoder import StateEncoder
+from pygase_gevent.pusher import StatePusher
+
+logger = logging.getLogger("pygase_gevent.server")
+
+_STOP_ANNOUNCEMENTS = 3
+_STOP_ANNOUNCEMENT_S = 0.02
+
+
+@dataclass
+class ServerHooks:
+    """What a server tells of its sessions: each is called with the client's address, where handlers run.
+
+    A hook that returns `False` had no room for the news, and is asked again.
+    """
+
+    on_join: Callable[[Address], object] | None = None
+    on_drop: Callable[[Address], object] | None = None
+    on_reconnect: Callable[[Address], object] | None = None
+    on_leave: Callable[[Address], object] | None = None
+
+
+class ServerLoop(NetworkLoop):
+    """The server's hub side.
+
+    Args:
+        environment: clock, timers, sockets and greenlets.
+        config: limits.
+        core: the protocol; outlasts this run.
+        clients: who is there; outlast this run.
+        hooks: told about sessions.
+        store: the state.
+        encoder: its encoder; outlasts this run.
+        event_wire: what events are repeated to.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        config: Config,
+        *,
+        core: ServerCore,
+        clients: Clients,
+        hooks: ServerHooks,
+        store: GameStateStore,
+        encoder: StateEncoder,
+        event_wire: EventWire | None,
+    ) -> None:
+        super().__init__(environment, config)
+        self._core = core
+        self._clients = clients
+        self._hooks = hooks
+        self._event_wire = event_wire
+        self._touched: dict[Client, None] = {}
+        self._woken: dict[Client, None] = {}
+        self._due: dict[Client, None] = {}
+        self._leaving: list[Client] = []
+        self._pusher = StatePusher(environment, config, store, encoder, self.wake)
+
+    # --- life -----------------------------------------------------------------------------------
+
+    def start(self, bind: Address) -> Address:
+        """Bind the socket and begin to serve; the address bound. Raises `OSError`."""
+        socket = self.environment.open_udp(bind=bind, config=self.config)
+        now = self.environment.now()
+        self._core.start(socket.address, now)
+        self._clients.wake = self._wake_client
+        for client in self._clients.by_name.values():
+            self._begin(client)
+        self.use_socket(socket)
+        self.request_turn()
+        return socket.address
+
+    def finish(self) -> None:
+        """Tell everybody, stop what is at work, close. Sessions stay."""
+        self._clients.wake = None
+        try:
+            for _ in range(_STOP_ANNOUNCEMENTS):
+                self._core.announce_stop(self.environment.now())
+                self._send(self._core.datagrams_to_send())
+                self.environment.sleep(_STOP_ANNOUNCEMENT_S)
+        finally:
+            self._core.stop(self.environment.now())
+            at_work: list[Any] = []
+            for client in [*self._clients.by_name.values(), *self._leaving]:
+                at_work += client.exchange.stop()
+                if client.timer is not None:
+                    client.timer.close()
+                    client.timer = client.timer_at = None
+            self.close()
+            if at_work:
+                wait(at_work, timeout=self.config.handler_grace_s)
+                killall(at_work, block=False)
+                wait(at_work, timeout=self.config.handler_grace_s)
+
+    def close(self) -> None:
+        self._pusher.close()
+        super().close()
+
+    def say_goodbye(self) -> None:
+        """The interpreter ends while this runs: the least that has to be done, without waiting."""
+        self._core.announce_stop(self.environment.now())
+        self._send(self._core.datagrams_to_send())
+
+    # --- commands, in the hub's thread ----------------------------------------------------------
+
+    def kick(self, client: Client, reason: DisconnectReason, text: str) -> None:
+        """End a client's session."""
+        now = self.environment.now()
+        client.exchange.outbox.move_to_session()
+        self._core.close_peer(client.peer, reason, text, now)
+        self._take_core_events(now)
+        self.request_turn()
+
+    # --- what NetworkLoop asks for ---------------------------------------------------------------
+
+    def receive_datagram(self, data: bytes, address: Address, now: float, unix_time: int) -> None:
+        self._core.receive_datagram(data, address, now, unix_time)
+
+    def take_arrivals(self, now: float) -> None:
+        self._take_core_events(now)
+        for peer in self._core.take_ready():
+            client = peer.user
+            if isinstance(client, Client):
+                self._take_session_events(client)
+                client.exchange.take_arrivals()
+                self._touched[client] = None
+
+    def next_core_timer(self) -> float | None:
+        return self._core.next_timer()
+
+    def handle_core_timer(self, now: float, unix_time: int) -> None:
+        self._core.handle_timer(now, unix_time)
+        self._leaving = [client for client in self._leaving if not client.exchange.is_idle]
+
+    def send_due(self, now: float) -> list[tuple[bytes, Address]]:
+        core, touched = self._core, self._touched
+        while self._woken:
+            touched[self._woken.popitem()[0]] = None
+        if self._due:
+            due, self._due = self._due, {}
+            for client in due:
+                client.exchange.outbox.move_to_session()
+                core.handle_peer_timer(client.peer, now)
+            self.take_arrivals(now)
+        for client in self._pusher.sweep(self._clients.by_name.values(), now):
+            touched[client] = None
+        if touched:
+            self._touched = {}
+            for client in touched:
+                client.exchange.outbox.move_to_session()
+                client.exchange.take_arrivals()
+                core.flush(client.peer, now)
+                self._take_session_events(client)
+                self._arm(client, now)
+            self._take_core_events(now)
+        return core.datagrams_to_send()
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _wake_client(self, client: Client) -> None:
+        """Any thread: there is something to send to this client, or room for more of its messages."""
+        self._woken[client] = None
+        self.wake()
+
+    def _send(self, datagrams: list[tuple[bytes, Address]]) -> None:
+        if datagrams and self.socket is not None:
+            self.socket.send_all(datagrams)
+
+    def _begin(self, client: Client) -> None:
+        client.timer = self.environment.timer(lambda: self._came_due(client))
+        client.exchange.event_wire = self._event_wire
+        client.exchange.watch(self.watchdog)
+        client.exchange.start(self.environment)
+        self._touched[client] = None
+
+    def _came_due(self, client: Client) -> None:
+        client.timer_at = None
+        self._due[client] = None
+        self.request_turn()
+
+    def _arm(self, client: Client, now: float) -> None:
+        due = client.peer.session.next_timer()
+        if due is None or client.timer is None:
+            return  # an armed timer that is not needed any more fires in vain, once
+        if client.timer_at is None or due < client.timer_at:
+            client.timer_at = due
+            client.timer.start(max(0.0, due - now))
+
+    def _take_session_events(self, client: Client) -> None:
+        while (event := client.peer.next_event()) is not None:
+            if isinstance(event, MessageAcked):
+                client.exchange.message_acked(event.token, client.connection)
+
+    def _take_core_events(self, now: float) -> None:
+        while (event := self._core.next_event()) is not None:
+            match event:
+                case PeerJoined(peer):
+                    self._joined(peer, now)
+                case PeerResumed(peer):
+                    logger.info("client %s resumed its session from %s", peer.name, peer.remote_address)
+                    self._resumed(peer.user, now)
+                case PeerDropped(peer):
+                    logger.info("client %s dropped", peer.name)
+                    self._tell(peer.user, "on_drop", self._hooks.on_drop)
+                case PeerLeft(peer):
+                    self._left(peer.user)
+                case ShutdownRequested(peer):
+                    self._shutdown_requested(peer)
+
+    def _joined(self, peer: ServerPeer, now: float) -> None:
+        client = self._clients.add(peer)
+        logger.info("client %s joined", peer.name)
+        self._begin(client)
+        client.exchange.bind(peer.session)
+        self._tell(client, "on_join", self._hooks.on_join)
+        self._pusher.push(client, now)
+
+    def _resumed(self, client: Client, now: float) -> None:
+        self._tell(client, "on_reconnect", self._hooks.on_reconnect)
+        self._pusher.push(client, now)
+        self._touched[client] = None
+
+    def _left(self, client: Client) -> None:
+        peer = client.peer
+        reason = Disconnect(peer.disconnect_reason or DisconnectReason.GOODBYE, peer.disconnect_text)
+        logger.info("client %s left: %s", peer.name, reason)
+        self._clients.remove(client)
+        self._tell(client, "on_leave", self._hooks.on_leave)
+        client.exchange.end(ConnectionClosedError(f"client {peer.name} left: {reason}", reason.reason))
+        if client.timer is not None:
+            client.timer.close()
+            client.timer = client.timer_at = None
+        for clients in (self._touched, self._due):
+            clients.pop(client, None)
+        self._leaving.append(client)
+
+    def _tell(self, client: Client, what: str, hook: Callable[[Address], object] | None) -> None:
+        if hook is not None:
+            client.exchange.push_news(f"{what} hook", hook, client.peer.name)
+
+    def _shutdown_requested(self, peer: ServerPeer) -> None:
+        if peer.name == self._clients.host:
+            logger.info("shutting down, as the host %s asks", peer.name)
+            self.request_stop()
+        else:
+            logger.info("client %s asked for a shutdown, but is not the host", peer.name)

@@ -1,0 +1,74 @@
+"""Fixtures for all tests, and the marker that has a test run under `patch_all()` too (test_patched.py)."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+IS_PATCHED = "PYGASE_TESTS_PATCHED" in os.environ
+HANG_S = 60 if IS_PATCHED else 200
+"""A test that takes longer hangs: its stacks are printed and the run ends."""
+REAL_STDERR = pytest.StashKey[int]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "crosses_threads: runs a second time in a process under patch_all()")
+    config.addinivalue_line("markers", "slow: takes minutes, in real time; runs only with `-m slow`")
+    config.stash[REAL_STDERR] = os.dup(2)  # while a test runs, 2 is pytest's
+
+
+@pytest.fixture(autouse=True)
+def _no_hang(request: pytest.FixtureRequest) -> Iterator[None]:
+    faulthandler.dump_traceback_later(HANG_S, exit=True, file=request.config.stash[REAL_STDERR])
+    yield
+    faulthandler.cancel_dump_traceback_later()
+
+
+def eventually(condition: Callable[[], object], limit_s: float = 10.0) -> None:
+    """Waits until `condition()` is true; fails after a generous limit."""
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {limit_s} s"
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def no_leaks() -> Iterator[None]:
+    """Fails a test after which more file descriptors or native threads are there than before."""
+
+    def count() -> tuple[int, int]:
+        return len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))
+
+    if not Path("/proc/self/task").exists():
+        pytest.skip("needs /proc")
+    before = count()
+    yield
+    eventually(lambda: all(now <= then for now, then in zip(count(), before, strict=True)))
+
+
+RunScript = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run_script() -> RunScript:
+    """Runs Python source in a process of its own, patched if this one is: `run_script(source, timeout=...)`."""
+
+    def run(source: str, *, timeout: float = 30.0, patched: bool = IS_PATCHED) -> subprocess.CompletedProcess[str]:
+        prefix = "from gevent import monkey; monkey.patch_all()\n" if patched else ""
+        return subprocess.run(
+            [sys.executable, "-X", "faulthandler", "-c", prefix + textwrap.dedent(source)],
+            cwd=Path(__file__).parent.parent,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    return run

@@ -1,0 +1,545 @@
+"""API.md, *Client*."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+import gevent
+import pytest
+
+from pygase_gevent import (
+    Client,
+    ConnectError,
+    ConnectionClosedError,
+    ConnectionStatus,
+    Delivery,
+    GameState,
+    GameStateUpdate,
+    NoAnswerError,
+    ServerFullError,
+)
+from pygase_gevent.config import Config
+from pygase_gevent.connection import ClientConnection
+from pygase_gevent.tokens import issue_connect_token
+
+from .conftest import Net
+from .helpers import (
+    FAST,
+    KEY,
+    SHORT,
+    NativeThread,
+    Recorder,
+    eventually,
+    free_port,
+    is_up,
+    only_address,
+    shows,
+)
+
+pytestmark = pytest.mark.crosses_threads
+
+
+# --- connect ----------------------------------------------------------------------------------------
+
+
+def test_connection_is_a_client_connection(net: Net) -> None:
+    client = net.client(net.server())
+    assert isinstance(client.connection, ClientConnection)
+
+
+def test_connect_blocks_while_connected_and_returns_after_a_goodbye_from_here(net: Net) -> None:
+    server = net.server()
+    client = Client(config=FAST)
+    thread = NativeThread(client.connect, server.port)
+    client.wait_connected(5.0)
+    assert not thread.is_done
+    client.disconnect()
+    assert thread.wait() is None
+
+
+def test_connect_raises_when_kicked_with_the_servers_reason(net: Net) -> None:
+    server = net.server()
+    client = Client(config=FAST)
+    thread = NativeThread(client.connect, server.port)
+    client.wait_connected(5.0)
+    server.kick(only_address(server), "enough for today")
+    with pytest.raises(ConnectionClosedError, match="enough for today"):
+        thread.wait()
+
+
+def test_connect_raises_when_there_is_no_answer() -> None:
+    client = Client(config=SHORT)
+    with pytest.raises(NoAnswerError):
+        client.connect(free_port())
+
+
+def test_connect_may_be_spawned_as_a_greenlet(net: Net) -> None:
+    server = net.server()
+    client = Client(config=FAST)
+    running = gevent.spawn(client.connect, server.port)
+    eventually(lambda: is_up(client), sleep=gevent.sleep)
+    client.disconnect()
+    running.join(5.0)
+    assert running.successful()
+
+
+def test_connect_in_thread_returns_at_once_with_a_native_daemon_thread(net: Net) -> None:
+    server = net.server()
+    client = Client(config=FAST)
+    client.register_event_handler("NEWS", got := Recorder())
+    thread = client.connect_in_thread(server.port)
+    try:
+        assert isinstance(thread, threading.Thread)
+        assert thread.daemon is True
+        assert thread.is_alive()
+        client.wait_connected(5.0)
+        server.dispatch_event("NEWS", retries=3)
+        assert got.wait()[0].thread != threading.get_native_id()
+    finally:
+        client.disconnect()
+    thread.join(5.0)
+    assert not thread.is_alive()
+
+
+def test_connect_in_thread_returns_before_there_is_a_server(net: Net) -> None:
+    port = free_port()
+    client = net.client(port, wait=False)
+    assert client.connection.status == ConnectionStatus.CONNECTING
+
+
+EXITING_CLIENT = """
+import sys
+{patch}
+from pygase_gevent import Client
+client = Client()
+client.connect_in_thread(int(sys.argv[1]))
+client.wait_connected(10.0)
+client.dispatch_event("READY", retries=10)
+"""
+
+
+@pytest.mark.parametrize(
+    "patch", ["", "from gevent import monkey; monkey.patch_all()"], ids=["plain", "patched"]
+)
+def test_a_client_in_a_thread_says_goodbye_at_interpreter_exit(net: Net, patch: str) -> None:
+    server = net.server()
+    joined = Recorder()
+    server.register_event_handler("READY", joined)
+    done = subprocess.run(
+        [sys.executable, "-c", EXITING_CLIENT.format(patch=patch), str(server.port)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    # Long before the server's timeout of five seconds.
+    eventually(lambda: not server.connections, timeout=3.0)
+
+
+def test_events_dispatched_before_the_first_connection_are_sent_when_it_stands(net: Net) -> None:
+    server = net.server()
+    server.register_event_handler("EARLY", got := Recorder())
+    client = Client(deliveries={"EARLY": Delivery.RELIABLE_ORDERED}, config=FAST)
+    for number in range(10):
+        client.dispatch_event("EARLY", number)
+    net.connect(client, server)
+    client.dispatch_event("EARLY", 10)
+    got.wait(11)
+    assert got.args == [(number,) for number in range(11)]
+
+
+def test_unreliable_events_dispatched_before_the_first_connection_are_kept_too(net: Net) -> None:
+    server = net.server()
+    server.register_event_handler("EARLY", got := Recorder())
+    client = Client(config=Config(unreliable_lifetime_s=0.05))
+    client.dispatch_event("EARLY", 1)
+    time.sleep(0.1)
+    net.connect(client, server)
+    got.wait()
+
+
+def test_wait_connected_blocks_until_it_stands(net: Net) -> None:
+    port = free_port()
+    client = net.client(port, wait=False)
+    waiter = NativeThread(client.wait_connected, 10.0)
+    server = net.idle_server()
+    assert not waiter.is_done
+    server.run_in_thread(port)
+    waiter.wait()
+    assert is_up(client)
+
+
+def test_wait_connected_raises_at_its_deadline_with_the_reason(net: Net) -> None:
+    client = net.client(free_port(), wait=False)
+    with pytest.raises(NoAnswerError, match="wrong key, wrong game, no server, or a firewall"):
+        client.wait_connected(0.2)
+    with pytest.raises(TimeoutError):
+        client.wait_connected(0.01)
+
+
+def test_a_deadline_of_wait_connected_is_no_end_of_trying(net: Net) -> None:
+    port = free_port()
+    client = net.client(port, wait=False)
+    with pytest.raises(NoAnswerError):
+        client.wait_connected(0.05)
+    server = net.idle_server()
+    server.run_in_thread(port)
+    client.wait_connected(5.0)
+
+
+def test_wait_connected_says_that_the_server_is_full(net: Net) -> None:
+    server = net.server(config=Config(max_clients=1))
+    net.client(server)
+    late = net.client(server, wait=False)
+    with pytest.raises(ServerFullError, match="full"):
+        late.wait_connected(5.0)
+
+
+def test_wait_connected_says_why_the_server_closed(net: Net) -> None:
+    server = net.server()
+    client = net.client(server)
+    server.kick(only_address(server), "no cheating")
+    eventually(lambda: not is_up(client))
+    with pytest.raises(ConnectError, match="no cheating"):
+        client.wait_connected(5.0)
+
+
+def test_clients_may_start_first(net: Net) -> None:
+    port = free_port()
+    client = net.client(port, wait=False)
+    with pytest.raises(NoAnswerError):
+        client.wait_connected(0.15)  # the refused port has answered by then, and it was not final
+    server = net.idle_server(GameState(a=1))
+    server.run_in_thread(port)
+    client.wait_connected(5.0)
+    client.wait_until(lambda state: state.a == 1, timeout=5.0)
+
+
+def test_port_zero_tries_a_tokens_own_addresses_in_turn(net: Net) -> None:
+    server = net.server(key=KEY)
+    addresses = [("127.0.0.1", free_port()), ("127.0.0.1", server.port)]
+    token = issue_connect_token(key=KEY, server_addresses=addresses, timeout_s=1)
+    client = Client(config=FAST)
+    net.connect(client, 0, token=token)
+    assert client.connection.remote_address == ("127.0.0.1", server.port)
+
+
+def test_any_other_port_dials_exactly_that_address(net: Net) -> None:
+    named, dialled = net.server(key=KEY), net.server(key=KEY)
+    token = issue_connect_token(key=KEY, server_addresses=[("127.0.0.1", named.port)])
+    client = Client(config=FAST)
+    net.connect(client, dialled, token=token)
+    assert client.connection.remote_address == ("127.0.0.1", dialled.port)
+    assert not named.connections
+
+
+# --- disconnect -------------------------------------------------------------------------------------
+
+
+def test_the_server_learns_of_a_disconnect_at_once(net: Net) -> None:
+    server = net.server()
+    client = net.client(server)
+    only_address(server)
+    client.disconnect()
+    eventually(lambda: not server.connections, timeout=3.0)  # its timeout is five seconds
+
+
+def test_disconnect_is_idempotent_and_harmless_without_a_connection(net: Net) -> None:
+    Client(config=FAST).disconnect()
+    client = net.client(net.server())
+    client.disconnect()
+    client.disconnect()
+    assert client.connection.status == ConnectionStatus.DISCONNECTED
+
+
+def test_a_client_may_connect_again_after_a_disconnect(net: Net) -> None:
+    server = net.server(GameState(a=1))
+    client = net.client(server)
+    client.disconnect()
+    eventually(lambda: not server.connections)
+    net.connect(client, server)
+    client.wait_until(lambda state: state.a == 1, timeout=5.0)
+    assert is_up(client)
+
+
+def test_shutdown_server_works_for_the_host_only(net: Net) -> None:
+    server = net.server()
+    net.client(server)
+    only_address(server)
+    guest = net.client(server)
+    eventually(lambda: len(server.connections) == 2)
+    guest.disconnect(shutdown_server=True)
+    eventually(lambda: len(server.connections) == 1)
+    assert server.port is not None
+
+
+# --- the state --------------------------------------------------------------------------------------
+
+
+def test_access_game_state_yields_the_synchronized_state(net: Net) -> None:
+    server = net.server(GameState(a=1))
+    client = net.client(server)
+    client.wait_until(lambda state: state.a == 1, timeout=5.0)
+    with client.access_game_state() as state:
+        assert isinstance(state, GameState)
+        assert state.a == 1
+
+
+def test_the_state_is_consistent_for_the_whole_block_and_the_network_never_waits(net: Net) -> None:
+    server = net.server(GameState(n=1, twice=2))
+    client = net.client(server)
+    client.wait_until(lambda state: state.n == 1, timeout=5.0)
+    client.register_event_handler("NEWS", got := Recorder())
+    with client.access_game_state() as state:
+        for number in range(2, 20):
+            server.game_state_store.push_update(GameStateUpdate(0, n=number, twice=2 * number))
+        server.dispatch_event("NEWS", retries=3)
+        got.wait()
+        eventually(lambda: shows(client, n=19))
+        assert (state.n, state.twice) == (1, 2)
+    client.wait_until(lambda state: (state.n, state.twice) == (19, 38), timeout=5.0)
+
+
+def test_before_the_first_connection_the_state_is_empty() -> None:
+    with Client().access_game_state() as state:
+        assert isinstance(state, GameState)
+        assert state.time_order == 0
+
+
+def test_the_clients_state_is_for_reading(net: Net) -> None:
+    client = net.client(net.server(GameState(a=1)))
+    client.wait_until(lambda state: state.a == 1, timeout=5.0)
+    with client.access_game_state() as state, pytest.raises(AttributeError):
+        state.a = 2
+
+
+def test_wait_until_raises_timeout_error() -> None:
+    with pytest.raises(TimeoutError):
+        Client().wait_until(lambda state: False, timeout=0.02)
+
+
+def test_wait_until_returns_when_the_condition_holds(net: Net) -> None:
+    server = net.server(GameState(n=0))
+    client = net.client(server)
+    waiter = NativeThread(lambda: client.wait_until(lambda state: state.n == 5, timeout=10.0))
+    client.wait_until(lambda state: state.n == 0, timeout=5.0)
+    for number in range(1, 6):
+        server.game_state_store.push_update(GameStateUpdate(0, n=number))
+    waiter.wait()
+
+
+def test_an_error_in_the_condition_is_the_callers(net: Net) -> None:
+    client = net.client(net.server(GameState(a=1)))
+    client.wait_until(lambda state: state.a == 1, timeout=5.0)
+    with pytest.raises(ZeroDivisionError):
+        client.wait_until(lambda state: 1 / 0, timeout=5.0)
+
+
+def test_wait_until_wakes_on_each_update_instead_of_polling(net: Net) -> None:
+    server = net.server(GameState(n=0))
+    client = net.client(server)
+    client.wait_until(lambda state: state.n == 0, timeout=5.0)
+    looked: list[int] = []
+
+    def condition(state: GameState) -> bool:
+        looked.append(state.n)
+        return bool(state.n == 1)
+
+    waiter = NativeThread(lambda: client.wait_until(condition, timeout=10.0))
+    eventually(lambda: looked)
+    time.sleep(0.3)  # nothing changes meanwhile: nothing to look at
+    server.game_state_store.push_update(GameStateUpdate(0, n=1))
+    waiter.wait()
+    assert looked[-1] == 1
+    assert len(looked) <= 4
+
+
+def test_try_to_tries_again_while_the_function_raises_or_returns_none(net: Net) -> None:
+    server = net.server(GameState(d={}))
+    client = net.client(server)
+    client.wait_until(lambda state: state.d == {}, timeout=5.0)
+    key = NativeThread(lambda: client.try_to(lambda state: state.d["x"], timeout=10.0))
+    attribute = NativeThread(lambda: client.try_to(lambda state: state.late, timeout=10.0))
+    none = NativeThread(lambda: client.try_to(lambda state: state.d.get("x"), timeout=10.0))
+    server.game_state_store.push_update(GameStateUpdate(0, d={"x": 3}, late=4))
+    assert (key.wait(), attribute.wait(), none.wait()) == (3, 4, 3)
+
+
+def test_try_to_raises_timeout_error_with_the_last_error_as_its_cause() -> None:
+    with pytest.raises(TimeoutError) as info:
+        Client().try_to(lambda state: state.never, timeout=0.02)
+    assert isinstance(info.value.__cause__, AttributeError)
+    with pytest.raises(TimeoutError) as info:
+        Client().try_to(lambda state: None, timeout=0.02)
+    assert info.value.__cause__ is None
+
+
+def test_try_to_lets_other_errors_through() -> None:
+    with pytest.raises(ZeroDivisionError):
+        Client().try_to(lambda state: 1 / 0, timeout=5.0)
+
+
+# --- hooks and ack callbacks ------------------------------------------------------------------------
+
+
+def with_hooks(seen: list[Any], config: Config = FAST) -> Client:
+    client = Client(config=config)
+    client.on_connect = lambda: seen.append("connect")
+    client.on_drop = lambda: seen.append("drop")
+    client.on_resume = lambda: seen.append("resume")
+    client.on_close = lambda reason: seen.append(("close", reason))
+    return client
+
+
+def test_hooks_tell_the_life_of_a_connection(net: Net) -> None:
+    seen: list[Any] = []
+    server = net.server()
+    client = net.connect(with_hooks(seen), server)
+    eventually(lambda: seen == ["connect"])
+    port = server.port
+    server.shutdown()
+    eventually(lambda: seen == ["connect", "drop"])
+    server.run_in_thread(port)
+    eventually(lambda: seen == ["connect", "drop", "resume"])
+    client.disconnect()
+    eventually(lambda: len(seen) == 4)
+    assert seen[3][0] == "close"
+    assert seen[3][1].reason.name == "GOODBYE"
+
+
+def test_on_close_gets_the_reason(net: Net) -> None:
+    seen: list[Any] = []
+    server = net.server()
+    net.connect(with_hooks(seen), server)
+    server.kick(only_address(server), "no cheating")
+    eventually(lambda: len(seen) == 2)
+    (_, reason) = seen[1]
+    assert (reason.reason.name, reason.text) == ("KICKED", "no cheating")
+
+
+def test_a_hook_that_raises_ends_nothing(net: Net, caplog: pytest.LogCaptureFixture) -> None:
+    server = net.server(GameState(a=1))
+    client = Client(config=FAST)
+
+    def on_connect() -> None:
+        raise ZeroDivisionError("the hook's own")
+
+    client.on_connect = on_connect
+    net.connect(client, server)
+    client.wait_until(lambda state: state.a == 1, timeout=5.0)
+    eventually(lambda: any("on_connect" in record.getMessage() for record in caplog.records))
+
+
+def test_ack_callbacks_take_no_argument(net: Net) -> None:
+    server = net.server()
+    server.register_event_handler("PING", got := Recorder())
+    client = net.client(server)
+    acked = Recorder()
+    client.dispatch_event("PING", retries=3, ack_callback=acked)
+    (call,) = acked.wait()
+    assert (call.args, call.kwargs) == ((), {})
+    got.wait()
+
+
+def test_events_carry_positional_and_keyword_arguments_to_the_server(net: Net) -> None:
+    server = net.server()
+    seen: list[Any] = []
+    server.register_event_handler("PING", lambda *args, **kwargs: seen.append((args, kwargs)))
+    client = net.client(server)
+    client.dispatch_event("PING", 1, (2, 3), retries=3, when={"x": None})
+    eventually(lambda: seen)
+    assert seen == [((1, [2, 3]), {"when": {"x": None}, "client_address": only_address(server)})]
+
+
+# --- for drawing ------------------------------------------------------------------------------------
+
+
+def test_server_time_is_a_clock_that_goes_forward(net: Net) -> None:
+    client = net.client(net.server(GameState(a=1)))
+    first = eventually(lambda: client.server_time)
+    assert first > 0.0
+    eventually(lambda: client.server_time > first)
+
+
+def test_clients_agree_on_the_servers_time(net: Net) -> None:
+    server = net.server(GameState(a=1))
+    clients = [net.client(server) for _ in range(2)]
+    for client in clients:
+        eventually(lambda client=client: client.server_time)  # type: ignore[misc]
+    before = clients[0].server_time
+    between = clients[1].server_time
+    after = clients[0].server_time
+    assert before - 0.1 <= between <= after + 0.1
+
+
+def test_recent_states_are_the_last_ones_with_their_server_times(net: Net) -> None:
+    server = net.server(GameState(n=0))
+    client = net.client(server)
+    for number in range(1, 6):
+        server.game_state_store.push_update(GameStateUpdate(0, n=number))
+        client.wait_until(lambda state, number=number: state.n == number, timeout=5.0)  # type: ignore[misc]
+    recent = client.recent_states()
+    assert [state.n for _, state in recent][-5:] == [1, 2, 3, 4, 5]
+    times = [server_time for server_time, _ in recent]
+    assert times == sorted(times)
+    assert times[0] < times[-1] <= eventually(lambda: client.server_time) + 0.1
+
+
+# --- pump -------------------------------------------------------------------------------------------
+
+
+def test_with_pump_events_handlers_run_on_the_callers_thread_when_it_pumps(net: Net) -> None:
+    server = net.server(GameState(a=1), deliveries={"NEWS": Delivery.RELIABLE_ORDERED})
+    client = Client(pump_events=True, config=FAST)
+    client.register_event_handler("NEWS", got := Recorder())
+    net.connect(client, server)
+    acked = Recorder()
+    server.dispatch_event("NEWS", 1, ack_callback=acked)
+    server.dispatch_event("NEWS", 2, ack_callback=acked)
+    acked.wait(2)
+    client.wait_until(lambda state: state.a == 1, timeout=5.0)  # the network goes on meanwhile
+    assert got.calls == []
+
+    def pumped() -> bool:
+        client.pump()
+        return len(got.calls) == 2
+
+    eventually(pumped)
+    assert got.args == [(1,), (2,)]
+    assert {call.thread for call in got.calls} == {threading.get_native_id()}
+
+
+def test_with_pump_events_ack_callbacks_and_hooks_wait_for_pump_too(net: Net) -> None:
+    server = net.server()
+    server.register_event_handler("PING", got := Recorder())
+    client = Client(pump_events=True, config=FAST)
+    connected, acked = Recorder(), Recorder()
+    client.on_connect = connected
+    net.connect(client, server)
+    client.dispatch_event("PING", retries=3, ack_callback=acked)
+    got.wait()
+
+    def pumped() -> bool:
+        client.pump()
+        return bool(connected.calls and acked.calls)
+
+    eventually(pumped)
+    assert {call.thread for call in connected.calls + acked.calls} == {threading.get_native_id()}
+
+
+def test_pump_does_not_block(net: Net) -> None:
+    client = net.client(net.server(), pump_events=True)
+    assert client.pump() is None or True
+    Client(pump_events=True).pump()
+
+
+def test_without_pump_events_handlers_run_on_the_network_thread(net: Net) -> None:
+    server = net.server()
+    client = net.client(server)
+    client.register_event_handler("NEWS", got := Recorder())
+    server.dispatch_event("NEWS", retries=3)
+    assert got.wait()[0].thread != threading.get_native_id()

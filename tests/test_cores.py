@@ -1,0 +1,402 @@
+"""The life of a session, as the table in API.md tells it, in virtual time."""
+
+from __future__ import annotations
+
+import pytest
+
+from pygase_gevent.config import Config
+from pygase_gevent.event import Delivery
+from pygase_gevent.protocol.client_events import ClientPhase, Connected
+from pygase_gevent.protocol.identity import Identity, encode_user_data, protocol_id_of
+from pygase_gevent.protocol.netcode import generate_connect_token
+from pygase_gevent.protocol.reasons import DisconnectReason
+from tests.core_world import KEY, SERVER_ADDRESS, Link, VirtualClient, World, closed_reason
+
+
+def connected(client: VirtualClient) -> bool:
+    return client.core.phase is ClientPhase.CONNECTED
+
+
+def joined_world(seed: int = 1, **options: object) -> tuple[World, VirtualClient]:
+    world = World(seed, **options)  # type: ignore[arg-type]
+    world.start_server()
+    client = world.add_client()
+    assert world.run(10, lambda: connected(client))
+    world.run(0.5)
+    return world, client
+
+
+def make_token(world: World, *, expire_seconds: int = 30, claims: dict[str, object] | None = None) -> bytes:
+    return generate_connect_token(
+        private_key=KEY,
+        protocol_id=protocol_id_of("test"),
+        client_id=7,
+        server_addresses=[SERVER_ADDRESS],
+        user_data=encode_user_data(Identity(claims=claims or {}), config=world.config),
+        unix_time=world.unix_time,
+        expire_seconds=expire_seconds,
+        timeout_seconds=5,
+        entropy=world.random.randbytes,
+    ).to_bytes()
+
+
+def test_a_client_connects_and_both_sides_exchange_messages() -> None:
+    world, client = joined_world()
+    peer = world.peer(client)
+    assert peer.name == client.address
+    for i in range(20):
+        world.send_from(client, b"up%d" % i)
+        world.send_to(peer, b"down%d" % i)
+    world.run(1)
+    assert world.server_received[peer.name] == [b"up%d" % i for i in range(20)]
+    assert client.received == [b"down%d" % i for i in range(20)]
+    assert world.names() == ["PeerJoined"]
+    assert client.names() == ["Connected"]
+
+
+def test_messages_of_before_the_first_connection_are_kept() -> None:
+    world = World()
+    client = world.add_client()
+    world.send_from(client, b"early")
+    world.run(3)
+    assert not connected(client)
+    world.start_server()
+    assert world.run(10, lambda: connected(client))
+    world.run(0.5)
+    assert world.server_received[client.address] == [b"early"]
+
+
+def test_no_answer_ends_the_attempt_after_the_window() -> None:
+    world = World()
+    client = world.add_client()
+    assert world.run(60, lambda: client.core.phase is ClientPhase.CLOSED)
+    assert closed_reason(client) is DisconnectReason.NO_ANSWER
+    assert 30 <= world.now - 1000 <= 36
+
+
+def test_wrong_key_is_no_answer_and_the_server_counts_it() -> None:
+    world = World()
+    world.start_server()
+    client = world.add_client(key=bytes(32))
+    assert world.run(60, lambda: client.core.phase is ClientPhase.CLOSED)
+    assert closed_reason(client) is DisconnectReason.NO_ANSWER
+    assert sum(world.server.netcode_drops.values()) > 100
+    assert world.names() == []
+
+
+def test_goodbye_of_the_client_frees_the_seat_at_once() -> None:
+    world, client = joined_world()
+    world.disconnect(client)
+    world.run(0.05)
+    assert world.names() == ["PeerJoined", "PeerLeft"]
+    assert not world.server.sessions
+    world.run(0.5)
+    assert closed_reason(client) is DisconnectReason.GOODBYE
+
+
+def test_goodbye_may_ask_for_a_shutdown() -> None:
+    world, client = joined_world()
+    world.disconnect(client, shutdown_server=True)
+    world.run(0.5)
+    assert world.names() == ["PeerJoined", "ShutdownRequested", "PeerLeft"]
+
+
+def test_goodbye_arrives_on_a_lossy_line() -> None:
+    heard = 0
+    for seed in range(20):
+        world, client = joined_world(seed, link=Link(loss=0.2))
+        world.disconnect(client)
+        world.run(0.5)
+        heard += world.names()[-1] == "PeerLeft"
+    assert heard >= 19  # each of several sends would have to be lost
+
+
+def test_kick_tells_the_client_why() -> None:
+    world, client = joined_world()
+    peer = world.peer(client)
+    world.server.close_peer(peer, DisconnectReason.KICKED, "too loud", world.now)
+    assert not world.server.sessions
+    world.run(0.5)
+    assert closed_reason(client) is DisconnectReason.KICKED
+    assert client.core.disconnect_text == "too loud"
+    assert peer.disconnect_reason is DisconnectReason.KICKED
+    assert world.names() == ["PeerJoined", "PeerLeft"]
+
+
+def test_a_full_server_says_so_and_has_room_again_after_a_goodbye() -> None:
+    world, client = joined_world(config=Config(max_clients=1))
+    late = world.add_client()
+    assert world.run(10, lambda: late.core.phase is ClientPhase.CLOSED)
+    assert closed_reason(late) is DisconnectReason.SERVER_FULL
+    world.disconnect(client)
+    world.run(1)
+    third = world.add_client()
+    assert world.run(10, lambda: connected(third))
+
+
+def test_three_seconds_of_silence_resume_the_session() -> None:
+    world, client = joined_world()
+    peer, session_id, name = world.peer(client), client.core.session_id, client.address
+    world.link.is_cut = True
+    for i in range(5):
+        world.send_from(client, b"up%d" % i)
+        world.send_to(peer, b"down%d" % i)
+    world.run(3)
+    assert client.core.phase is ClientPhase.RESUMING
+    world.link.is_cut = False
+    assert world.run(5, lambda: connected(client))
+    world.run(1)
+    assert client.names() == ["Connected", "Dropped", "Resumed"]
+    assert world.names() == ["PeerJoined", "PeerResumed"]
+    assert client.core.session_id == session_id
+    assert peer.name == name
+    assert peer.remote_address == client.address != name
+    assert world.server_received[name] == [b"up%d" % i for i in range(5)]
+    assert client.received == [b"down%d" % i for i in range(5)]
+
+
+def test_ten_seconds_of_silence_drop_and_resume_it() -> None:
+    world, client = joined_world()
+    world.link.is_cut = True
+    world.run(10)
+    assert world.names() == ["PeerJoined", "PeerDropped"]
+    world.send_from(client, b"while away")
+    world.link.is_cut = False
+    assert world.run(5, lambda: connected(client))
+    world.run(1)
+    assert world.names() == ["PeerJoined", "PeerDropped", "PeerResumed"]
+    assert client.names() == ["Connected", "Dropped", "Resumed"]
+    assert next(iter(world.server_received.values())) == [b"while away"]
+
+
+def test_forty_seconds_of_silence_end_it_on_both_sides() -> None:
+    world, client = joined_world()
+    peer = world.peer(client)
+    world.link.is_cut = True
+    world.run(41)
+    assert world.names() == ["PeerJoined", "PeerDropped", "PeerLeft"]
+    assert client.names() == ["Connected", "Dropped", "Closed"]
+    assert closed_reason(client) is DisconnectReason.TIMED_OUT
+    assert peer.disconnect_reason is DisconnectReason.TIMED_OUT
+    assert not world.server.sessions
+    assert not world.server.by_name
+
+
+def test_many_drops_in_a_row_are_all_resumed() -> None:
+    world, client = joined_world(3, link=Link(loss=0.1, delay_s=0.05, jitter_s=0.02))
+    session_id = client.core.session_id
+    name = world.peer(client).name
+    for i in range(12):
+        world.send_from(client, b"%d" % i)
+        world.link.is_cut = True
+        world.run(2.1 + world.random.random() * 8)
+        world.link.is_cut = False
+        assert world.run(20, lambda: connected(client)), i
+        world.run(world.random.random() * 0.2)
+    world.run(3)
+    assert client.core.session_id == session_id
+    assert world.server_received[name] == [b"%d" % i for i in range(12)]
+
+
+def test_another_source_port_is_a_resume() -> None:
+    world, client = joined_world()
+    peer, name = world.peer(client), client.address
+    world.rebind(client)
+    world.send_from(client, b"after the rebind")
+    assert world.run(10, lambda: "Resumed" in client.names())
+    world.run(0.5)
+    assert peer.name == name
+    assert peer.remote_address == client.address
+    assert world.server_received[name] == [b"after the rebind"]
+
+
+def test_a_shut_down_server_that_runs_again_remembers() -> None:
+    world, client = joined_world()
+    session_id, name = client.core.session_id, client.address
+    world.stop_server()
+    world.run(0.1)
+    assert client.core.phase is ClientPhase.RESUMING  # told at once
+    world.send_from(client, b"while down")
+    world.run(10)
+    assert list(world.server.sessions) == [session_id]
+    world.start_server()
+    assert world.run(10, lambda: connected(client))
+    world.run(0.5)
+    assert client.core.session_id == session_id
+    assert client.names() == ["Connected", "Dropped", "Resumed"]
+    assert world.names() == ["PeerJoined", "PeerResumed"]
+    assert world.server_received[name] == [b"while down"]
+
+
+def test_clocks_stand_still_while_the_server_is_down() -> None:
+    world, client = joined_world()
+    client.is_dead = True
+    world.run(10)
+    world.stop_server()
+    world.run(500)
+    world.start_server()
+    world.run(20)
+    assert world.names() == ["PeerJoined", "PeerDropped"]
+    world.run(15)
+    assert world.names() == ["PeerJoined", "PeerDropped", "PeerLeft"]
+
+
+def test_a_server_that_stays_away_is_given_up() -> None:
+    world, client = joined_world()
+    world.stop_server()
+    assert world.run(60, lambda: client.core.phase is ClientPhase.CLOSED)
+    assert closed_reason(client) is DisconnectReason.SHUTDOWN
+
+
+def test_a_new_process_takes_the_ticket_as_a_new_session() -> None:
+    world, client = joined_world()
+    old = client.core.session_id
+    world.kill_server()
+    for i in range(4):
+        world.send_from(client, b"lost %d" % i)
+    world.run(1)
+    world.start_server()
+    assert world.run(20, lambda: connected(client) and client.core.session_id != old)
+    world.run(0.5)
+    assert world.names() == ["PeerJoined", "PeerJoined"]
+    assert world.server_received == {}
+    news = [event for event in client.events if isinstance(event, Connected)]
+    assert [event.discarded for event in news] == [0, 4]
+    assert client.core.discarded_messages == 4
+    world.send_from(client, b"new")
+    world.run(0.5)
+    assert list(world.server_received.values()) == [[b"new"]]
+
+
+def test_a_newcomer_at_a_dropped_sessions_name_makes_it_leave() -> None:
+    world, client = joined_world()
+    first = world.peer(client)
+    client.is_dead = True
+    world.run(6)
+    assert world.names() == ["PeerJoined", "PeerDropped"]
+    newcomer = world.add_client(port=first.name[1])
+    assert world.run(10, lambda: connected(newcomer))
+    assert world.names() == ["PeerJoined", "PeerDropped", "PeerLeft", "PeerJoined"]
+    assert first.disconnect_reason is DisconnectReason.REPLACED
+
+
+def test_a_newcomer_at_a_live_sessions_name_is_closed_with_the_reason() -> None:
+    world, client = joined_world()
+    name = client.address
+    world.rebind(client)
+    assert world.run(10, lambda: "Resumed" in client.names())
+    world.run(6)
+    newcomer = world.add_client(port=name[1])
+    assert world.run(10, lambda: newcomer.core.phase is ClientPhase.CLOSED)
+    assert closed_reason(newcomer) is DisconnectReason.NAME_TAKEN
+    assert connected(client)
+
+
+def test_a_token_brings_its_claims_to_both_sides() -> None:
+    world = World()
+    world.start_server()
+    client = world.add_client(key=bytes(32), token=make_token(world, claims={"user": 42}))
+    assert world.run(10, lambda: connected(client))
+    assert world.peer(client).claims == {"user": 42}
+    assert client.core.claims == {"user": 42}
+
+
+def test_a_client_with_a_token_resumes_by_tickets() -> None:
+    world = World()
+    world.start_server()
+    client = world.add_client(key=bytes(32), token=make_token(world, claims={"user": 1}))
+    assert world.run(10, lambda: connected(client))
+    world.run(1)
+    for _ in range(3):
+        world.link.is_cut = True
+        world.run(7)
+        world.link.is_cut = False
+        assert world.run(10, lambda: connected(client))
+        world.run(1)
+    assert world.peer(client).claims == {"user": 1}
+    assert world.names() == ["PeerJoined"] + ["PeerDropped", "PeerResumed"] * 3
+
+
+def test_a_token_is_accepted_once() -> None:
+    world = World()
+    world.start_server()
+    token = make_token(world)
+    first = world.add_client(token=token)
+    assert world.run(10, lambda: connected(first))
+    second = world.add_client(token=token)
+    world.run(20)
+    assert not connected(second)
+    world.disconnect(first)
+    world.run(20)
+    assert not connected(second)
+
+
+@pytest.mark.parametrize(
+    ("token", "message"),
+    [(b"x" * 2048, "not a netcode"), (b"", "not a netcode"), (bytes(2048), "not a netcode")],
+)
+def test_a_token_that_is_none_is_refused_at_the_call(token: bytes, message: str) -> None:
+    world = World()
+    with pytest.raises(ValueError, match=message):
+        world.add_client(token=token)
+
+
+def test_an_expired_token_is_refused_at_the_call() -> None:
+    world = World()
+    token = make_token(world, expire_seconds=5)
+    world.run(10)
+    with pytest.raises(ValueError, match="expired"):
+        world.add_client(token=token)
+
+
+def test_a_recorded_conversation_replayed_changes_nothing() -> None:
+    world, client = joined_world()
+    for i in range(10):
+        world.send_from(client, b"%d" % i)
+        world.run(0.1)
+    recorded = list(client.sent)
+    name = client.address
+    before = list(world.server_received[name])
+    for source in (name, ("10.9.9.9", 1)):
+        for data in recorded:
+            world.inject(data, source)
+    world.run(1)
+    assert world.server_received[name] == before
+    assert world.names() == ["PeerJoined"]
+    assert connected(client)
+    world.disconnect(client)
+    world.run(1)
+    for source in (name, ("10.9.9.9", 1)):
+        for data in recorded:
+            world.inject(data, source)
+    world.run(1)
+    assert world.names() == ["PeerJoined", "PeerLeft"]
+
+
+def test_junk_is_counted_and_disturbs_nobody() -> None:
+    world, client = joined_world()
+    counted = sum(world.server.netcode_drops.values())
+    for i in range(2000):
+        size = world.random.randrange(0, 1300)
+        source = client.address if i % 2 else ("10.9.9.9", i + 1)
+        world.inject(world.random.randbytes(size), source)
+    for data in client.sent[:50]:
+        flipped = bytearray(data)
+        flipped[world.random.randrange(len(data))] ^= 1 << world.random.randrange(8)
+        world.inject(bytes(flipped), client.address)
+    assert sum(world.server.netcode_drops.values()) - counted >= 2000
+    world.send_from(client, b"still here", Delivery.RELIABLE)
+    world.run(1)
+    assert world.server_received[client.address] == [b"still here"]
+    assert world.names() == ["PeerJoined"]
+
+
+def test_the_same_seed_gives_the_same_bytes() -> None:
+    def trace() -> list[bytes]:
+        world, client = joined_world(5, link=Link(loss=0.1, delay_s=0.03, jitter_s=0.02))
+        for i in range(30):
+            world.send_from(client, b"%d" % i)
+            world.run(0.05)
+        return client.sent
+
+    assert trace() == trace()
