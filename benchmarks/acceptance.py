@@ -60,7 +60,7 @@ class Game:
         self._backend.server.register_event_handler("SEND BULK", self._send_bulk)
 
     def run(self, port: int) -> None:
-        self._backend.run(port=port)
+        self._backend.run("localhost", port)
 
     def _time_step(self, game_state: GameState, dt: float) -> dict[str, Any]:
         if not self._is_moving:

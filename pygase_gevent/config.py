@@ -32,9 +32,9 @@ class Config:
     """How long a client tries to reach a server for the first time (clients may start first)."""
     handshake_attempt_s: float = 5.0
     """One attempt of the handshake, after which the next address or ticket is tried."""
-    resume_tickets: int = 2
-    """Tickets a client holds at once: the second serves when the line dies again before the
-    replacement of the first arrived."""
+    resume_tickets: int = 3
+    """Tickets the server sends over each fresh connection, 1.1 KiB each. One is used up by each
+    handshake that gets through; the others serve when the line dies again before new ones came."""
     close_linger_s: float = 0.15
     """How long a closing side repeats its reason: three sends, so a burst of losses is outlived."""
 

@@ -41,6 +41,7 @@ class GameStateMachine:
         game_time (float): seconds that the game has run.
         time_step_errors (int): steps whose `time_step` raised or returned no usable dict.
         handler_errors (Counter): the same of event handlers, by event type.
+        unhandled (Counter): events that no handler here is for (a server may have one), by type.
 
     Example:
         >>> class Clock(GameStateMachine):
@@ -64,6 +65,7 @@ class GameStateMachine:
         self.game_time = 0.0
         self.time_step_errors = 0
         self.handler_errors: Counter[str] = Counter()
+        self.unhandled: Counter[str] = Counter()
         self._store = game_state_store
         self._config = config or Config()
         self._environment = environment
@@ -169,6 +171,7 @@ class GameStateMachine:
             Whether there was room; if not, see `_wait_for_room`.
         """
         if not self._event_handler.has_event_type(event.type):
+            self._count_unhandled(event.type)
             return True
         item = _Item(event.type, event.handler_kwargs.get("client_address"), event)
         return self._push(item, self._config.max_wire_events)
@@ -198,6 +201,13 @@ class GameStateMachine:
                 return False
             self._queue.append(item)
         return True
+
+    def _count_unhandled(self, event_type: str) -> None:
+        if event_type not in self.unhandled:
+            if len(self.unhandled) >= self._config.max_streams:
+                return
+            logger.debug("no handler in the game loop for events of type %r", event_type)
+        self.unhandled[event_type] += 1
 
     def _begin_run(self, interval: float) -> _Run:
         if isinstance(interval, bool) or not isinstance(interval, (int, float)):

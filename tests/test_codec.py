@@ -14,6 +14,7 @@ from pygase_gevent.config import Config
 from pygase_gevent.errors import DecodeError, SerializationError
 
 CONFIG = Config()
+reproducible = settings(deadline=None, derandomize=True, max_examples=200)
 
 scalars = (
     st.none()
@@ -48,11 +49,13 @@ def exact_types(value):
     return type(value), value
 
 
+@reproducible
 @given(trees)
 def test_a_value_arrives_as_it_was(value):
     assert exact_types(decode(encode(value, config=CONFIG), config=CONFIG)) == exact_types(value)
 
 
+@reproducible
 @given(trees)
 def test_a_copy_shares_no_container_with_its_source(value):
     before = exact_types(value)
@@ -219,7 +222,7 @@ def test_random_and_damaged_bytes_never_do_anything_else():
         encode(value, config=CONFIG, marks=True)
 
 
-@settings(max_examples=50)
+@reproducible
 @given(st.binary(max_size=64))
 def test_whatever_decodes_can_be_encoded(data):
     try:

@@ -5,7 +5,7 @@ import pickle
 import threading
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pygase_gevent.changes import apply_changes, combine_changes, reduce_changes
@@ -13,6 +13,8 @@ from pygase_gevent.codec import Replace
 from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError, ArgumentTypeError, MessageTooLargeError, SerializationError
 from pygase_gevent.gamestate import TO_DELETE, GameState, GameStateStore, GameStateUpdate, GameStatus
+
+reproducible = settings(deadline=None, derandomize=True, max_examples=200)
 
 # Few keys and few values, so that changes meet: made, changed in type, deleted, and made anew.
 keys = st.sampled_from(["a", "b", 1])
@@ -45,6 +47,7 @@ def holds_mark(value):
     return value is TO_DELETE or isinstance(value, Replace)
 
 
+@reproducible
 @given(trees, changes, changes)
 def test_a_combination_does_what_its_parts_do_one_after_the_other(tree, first, second):
     before = picture(tree), picture(first), picture(second)
@@ -55,6 +58,7 @@ def test_a_combination_does_what_its_parts_do_one_after_the_other(tree, first, s
     assert (picture(tree), picture(first), picture(second)) == before
 
 
+@reproducible
 @given(changes, changes, changes)
 def test_combining_is_associative(first, second, third):
     left = combine_changes(combine_changes(first, second), third)
@@ -62,6 +66,7 @@ def test_combining_is_associative(first, second, third):
     assert picture(left) == picture(right)
 
 
+@reproducible
 @given(trees, changes)
 def test_the_effective_part_does_the_same_and_nothing_means_the_same_object(tree, change):
     result, effective = reduce_changes(tree, change)
@@ -73,6 +78,7 @@ def test_the_effective_part_does_the_same_and_nothing_means_the_same_object(tree
     assert nothing == {}
 
 
+@reproducible
 @given(trees, st.lists(changes, max_size=6), st.data())
 def test_effective_parts_lead_from_any_state_to_any_later_one(tree, pushed, data):
     states, parts = [tree], []
@@ -87,6 +93,7 @@ def test_effective_parts_lead_from_any_state_to_any_later_one(tree, pushed, data
     assert picture(apply_changes(states[start], merged)) == picture(states[-1])
 
 
+@reproducible
 @given(st.lists(named_changes, max_size=8), st.data())
 def test_a_store_s_merges_lead_from_any_cached_state_to_any_later_one(pushed, data):
     store = GameStateStore(config=Config(update_cache_size=5))

@@ -253,6 +253,7 @@ def test_events_wait_while_the_game_is_paused_and_the_queue_is_bounded():
     assert [game.push("X", i) for i in range(5)] == [True, True, True, False, False]
     assert not game.machine._wait_for_room(timeout=0.01)
     assert game.push("NOBODY HANDLES THIS")
+    assert game.machine.unhandled == {"NOBODY HANDLES THIS": 1}
     game.run()
     assert seen == [0, 1, 2]
     assert game.machine._wait_for_room(timeout=0.01)

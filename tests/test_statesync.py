@@ -323,6 +323,18 @@ def test_a_merge_larger_than_the_state_is_not_sent():
     assert len(encoded.blob) < 30
 
 
+def test_a_merge_of_one_client_s_own_larger_than_the_state_is_not_sent():
+    pair = Pair(config=Config(update_cache_size=8), level=big(1))
+    transfer = pair.next_update()
+    for i in range(4000):
+        pair.push(**{f"item{i}": "there"})
+        pair.push(**{f"item{i}": DELETE})
+        assert pair.next_update() is None
+    pair.carry(transfer)
+    pair.acknowledge()
+    assert pair.next_update().is_full
+
+
 @pytest.mark.parametrize("finished", [False, True])
 def test_a_transfer_that_comes_to_nothing_is_followed_by_another(finished):
     pair = Pair(level=big(1))

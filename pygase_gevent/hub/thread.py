@@ -171,9 +171,7 @@ class HubThread(PatchableThread):
             sys.settrace(threading.gettrace())
             sys.setprofile(threading.getprofile())
             self._run_and_report()
-            hub = hub_of_this_thread()
-            if hub is not None:
-                hub.destroy(destroy_loop=True)
+            destroy_hub_of_this_thread()
         finally:
             _leave_active_threads(key)
             self._finish()
@@ -200,6 +198,21 @@ class HubThread(PatchableThread):
         """Called by `threading` after a fork (3.13); its own version asserts on a handle we do not have."""
         if new_ident is not None:
             self._thread_id = new_ident
+
+
+def destroy_hub_of_this_thread() -> None:
+    """Frees the calling thread's hub and loop, if it has one; from its main greenlet, as the last thing.
+
+    After it nothing in this thread may use what belonged to that hub.
+    """
+    hub = hub_of_this_thread()
+    if hub is None:
+        return
+    hub.destroy(destroy_loop=True)
+    # A hub that ever ran now stands in the middle of its `run`, where it holds itself alive for ever,
+    # with all that its frames refer to (gevent 26.9).
+    if not hub.dead:
+        hub.throw(gevent.GreenletExit)
 
 
 def _enter_active_threads(key: int, thread: threading.Thread) -> None:

@@ -26,6 +26,8 @@ class CongestionWindow:
 
     __slots__ = (
         "_acked_bytes",
+        "_before",
+        "_epoch_losses",
         "_max_bytes",
         "_min_bytes",
         "_recovery_start",
@@ -40,6 +42,8 @@ class CongestionWindow:
         self._slow_start_threshold = self._max_bytes
         self._recovery_start = -1.0
         self._acked_bytes = 0
+        self._before = (self._min_bytes, self._max_bytes)
+        self._epoch_losses = 0
         self.window_bytes = self._min_bytes
         self.bytes_in_flight = 0
 
@@ -77,11 +81,23 @@ class CongestionWindow:
     def congestion_event(self, sent_at: float, now: float) -> None:
         """A packet sent at `sent_at` was lost: halve the window, once per round trip (7.3.2)."""
         if sent_at <= self._recovery_start:
+            self._epoch_losses += 1
             return
+        self._before = (self.window_bytes, self._slow_start_threshold)
+        self._epoch_losses = 1
         self._recovery_start = now
         self._acked_bytes = 0
         self.window_bytes = max(int(self.window_bytes * LOSS_REDUCTION), self._min_bytes)
         self._slow_start_threshold = self.window_bytes
+
+    def loss_was_spurious(self) -> None:
+        """A packet that counted as lost arrived. If that is true of all of them since the window was
+        halved, the path reorders and is not congested: the halving is undone (as RFC 4015 does for TCP)."""
+        self._epoch_losses -= 1
+        if self._epoch_losses == 0:
+            window_bytes, threshold = self._before
+            self.window_bytes = max(self.window_bytes, window_bytes)
+            self._slow_start_threshold = max(self._slow_start_threshold, threshold)
 
     def persistent_congestion(self) -> None:
         """Everything was lost for three probe timeouts: begin anew (7.6.2)."""

@@ -342,6 +342,7 @@ class Recovery:
                 continue
             packet.state = ACKED
             self._stats.packets_lost -= 1
+            self._congestion.loss_was_spurious()
             for item in packet.items:
                 item.on_acked(now)
             self._packet_threshold = min(

@@ -25,7 +25,7 @@ LOSSY_SHARE = 0.005
 """A path that loses less than this gets nothing in advance, only on suspicion."""
 PACKET_OVERHEAD_BYTES = 47
 """What a packet costs besides its payload: 28 bytes of IP and UDP, 19 of netcode."""
-MAX_COPIES = 3
+MAX_COPIES = 6
 """Copies of a message in flight at once."""
 
 

@@ -122,17 +122,19 @@ class StateEncoder:
         encoded = self._cache.get((view, base))
         if encoded is None:
             update = None if base is None else self.store.merged_update(base, self._newest)
-            if update is not None:
-                encoded = self.encode_changes(base, update.to_dict())
-            # A merge of many updates can outgrow the state itself, as far as its size is known.
-            if encoded is None or len(encoded.blob) > len(self._full_blob) > 0:
-                encoded = self._encode_full()
+            encoded = self._encode_full() if update is None else self.encode_changes(base, update.to_dict())
             self._cache[view, base] = encoded
         return encoded
 
     def encode_changes(self, base: int | None, changes: dict[str, Any]) -> EncodedState:
-        """Encode changes that lead from `base` to the state last looked at, for one client only."""
-        return self._make(base, pack(changes), not changes)
+        """Encode changes that lead from `base` to the state last looked at, for one client only.
+
+        A merge of many updates can outgrow the state itself, as far as its size is known: then that.
+        """
+        blob = pack(changes)
+        if len(blob) > len(self._full_blob) > 0:
+            return self._encode_full()
+        return self._make(base, blob, not changes)
 
     def _encode_full(self) -> EncodedState:
         if self._version != self._full_version:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError, DecodeError
@@ -12,18 +13,25 @@ from pygase_gevent.protocol.identity import TICKET_BYTES, Identity, decode_ticke
 from pygase_gevent.protocol.netcode import ConnectToken, generate_connect_token
 
 NEVER_EXPIRES_S = -1
-MAX_TICKETS = 4
+MAX_TICKETS = 6
 """A server hands out `Config.resume_tickets`; a client keeps no more than this, the newest."""
 MAX_DIALLED = 32
 """Server addresses in a connect token (STANDARD.md, *Connect Token*)."""
 
 
+@dataclass(slots=True, eq=False)
+class _Ticket:
+    """A ticket and the sequence that an attempt with it counts from."""
+
+    blob: bytes
+    next_sequence: int = 0
+
+
 class TokenSource:
     """Tickets first, in turn; then the application's token; then one made here.
 
-    A ticket may be tried again while the same attempts go on: the server may never have seen it.
-    Once a connection stood, the tickets tried on the way are forgotten, since the server takes a
-    token from one address only, and the server sends new ones.
+    Tickets not yet tried come first. A tried one may still be good, since the server may never have
+    seen it; but it takes a token from one address only, so after a change of socket it may not.
 
     Args:
         config: limits.
@@ -41,10 +49,10 @@ class TokenSource:
         self._entropy = entropy
         self._given: ConnectToken | None = None
         self._given_is_spent = False
-        self._tickets: deque[bytes] = deque()
-        self._tried: list[bytes] = []
-        self._in_use = b""
-        self._sequences: dict[bytes, int] = {}
+        self._given_sequence = 0
+        self._fresh: deque[_Ticket] = deque()
+        self._tried: deque[_Ticket] = deque()
+        self._ticket_in_use: _Ticket | None = None
 
     def take(self, token: bytes, unix_time: int) -> tuple[Address, ...]:
         """Use the application's token.
@@ -72,27 +80,30 @@ class TokenSource:
         """A ticket arrived over the session; one of a wrong size is ignored."""
         if len(blob) != TICKET_BYTES:
             return
-        self._tickets.append(blob)
-        while len(self._tickets) > MAX_TICKETS:
-            self._tickets.popleft()
+        self._fresh.append(_Ticket(blob))
+        while len(self._fresh) + len(self._tried) > MAX_TICKETS:
+            (self._tried or self._fresh).popleft()
 
     def attempt_ended(self, next_sequence: int) -> None:
         """The attempt with the last token is over; another with the same one counts on from here."""
-        self._sequences[self._in_use] = next_sequence
+        if self._ticket_in_use is not None:
+            self._ticket_in_use.next_sequence = next_sequence
+        else:
+            self._given_sequence = next_sequence
 
     def connection_stood(self) -> None:
         """The token of the last attempt reached *connected*: it is never accepted again."""
-        if self._tried:
-            self._tickets = deque(blob for blob in self._tickets if blob not in self._tried)
-            self._tried.clear()
+        if self._ticket_in_use is not None:
+            self._tried.remove(self._ticket_in_use)
+            self._ticket_in_use = None
         elif self._given is not None:
             self._given_is_spent = True
-        self._sequences.clear()
 
     def forget_tickets(self) -> None:
         """They belong to a session that is over."""
-        self._tickets.clear()
+        self._fresh.clear()
         self._tried.clear()
+        self._ticket_in_use = None
 
     def next_token(self, addresses: tuple[Address, ...], unix_time: int) -> tuple[ConnectToken, int] | None:
         """The token of the next attempt, and the sequence to count from.
@@ -103,23 +114,21 @@ class TokenSource:
             `None` where the application's own token is spent and no ticket is left.
         """
         addresses = addresses[:MAX_DIALLED]
-        token: ConnectToken | None
-        if self._tickets:
-            blob = self._tickets[0]
-            self._tickets.rotate(-1)
-            if blob not in self._tried:
-                self._tried.append(blob)
+        self._ticket_in_use = None
+        if self._fresh or self._tried:
+            ticket = (self._fresh or self._tried).popleft()
+            self._tried.append(ticket)
+            self._ticket_in_use = ticket
             token = decode_ticket(
-                blob, protocol_id=self._protocol_id, server_addresses=addresses, unix_time=unix_time
+                ticket.blob,
+                protocol_id=self._protocol_id,
+                server_addresses=addresses,
+                unix_time=unix_time,
             )
-        elif self._given is not None:
-            token = None if self._given_is_spent else self._given
-        else:
-            token = self._make_token(addresses, unix_time)
-        if token is None:
-            return None
-        self._in_use = token.nonce
-        return token, self._sequences.get(token.nonce, 0)
+            return token, ticket.next_sequence
+        if self._given is not None:
+            return None if self._given_is_spent else (self._given, self._given_sequence)
+        return self._make_token(addresses, unix_time), 0
 
     def _make_token(self, addresses: tuple[Address, ...], unix_time: int) -> ConnectToken:
         return generate_connect_token(

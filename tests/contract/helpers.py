@@ -30,7 +30,11 @@ SHORT = Config(
 """For what takes seconds otherwise: giving up, being dropped, leaving."""
 
 KEY = bytes(range(32))
-PATCH_ALL = "from gevent import monkey; monkey.patch_all()"
+PATCH_IF_THIS_IS_PATCHED = (
+    "from gevent import monkey; monkey.patch_all()\n" if monkey.is_module_patched("socket") else ""
+)
+"""The first line of a program for a process of its own."""
+
 OTHER_KEY = bytes(range(1, 33))
 
 

@@ -30,6 +30,7 @@ from .conftest import Net
 from .helpers import (
     FAST,
     KEY,
+    PATCH_IF_THIS_IS_PATCHED,
     SHORT,
     NativeThread,
     Recorder,
@@ -111,26 +112,25 @@ def test_connect_in_thread_returns_before_there_is_a_server(net: Net) -> None:
     assert client.connection.status == ConnectionStatus.CONNECTING
 
 
-EXITING_CLIENT = """
+EXITING_CLIENT = (
+    PATCH_IF_THIS_IS_PATCHED
+    + """
 import sys
-{patch}
 from pygase_gevent import Client
 client = Client()
 client.connect_in_thread(int(sys.argv[1]))
 client.wait_connected(10.0)
 client.dispatch_event("READY", retries=10)
 """
-
-
-@pytest.mark.parametrize(
-    "patch", ["", "from gevent import monkey; monkey.patch_all()"], ids=["plain", "patched"]
 )
-def test_a_client_in_a_thread_says_goodbye_at_interpreter_exit(net: Net, patch: str) -> None:
+
+
+def test_a_client_in_a_thread_says_goodbye_at_interpreter_exit(net: Net) -> None:
     server = net.server()
     joined = Recorder()
     server.register_event_handler("READY", joined)
     done = subprocess.run(
-        [sys.executable, "-c", EXITING_CLIENT.format(patch=patch), str(server.port)],
+        [sys.executable, "-c", EXITING_CLIENT, str(server.port)],
         capture_output=True,
         text=True,
         timeout=60,
@@ -216,7 +216,7 @@ def test_clients_may_start_first(net: Net) -> None:
     server = net.idle_server(GameState(a=1))
     server.run_in_thread(port)
     client.wait_connected(5.0)
-    client.wait_until(lambda state: state.a == 1, timeout=5.0)
+    client.wait_until(lambda state: shows(state, a=1), timeout=5.0)
 
 
 def test_port_zero_tries_a_tokens_own_addresses_in_turn(net: Net) -> None:
@@ -262,7 +262,7 @@ def test_a_client_may_connect_again_after_a_disconnect(net: Net) -> None:
     client.disconnect()
     eventually(lambda: not server.connections)
     net.connect(client, server)
-    client.wait_until(lambda state: state.a == 1, timeout=5.0)
+    client.wait_until(lambda state: shows(state, a=1), timeout=5.0)
     assert is_up(client)
 
 
@@ -283,7 +283,7 @@ def test_shutdown_server_works_for_the_host_only(net: Net) -> None:
 def test_access_game_state_yields_the_synchronized_state(net: Net) -> None:
     server = net.server(GameState(a=1))
     client = net.client(server)
-    client.wait_until(lambda state: state.a == 1, timeout=5.0)
+    client.wait_until(lambda state: shows(state, a=1), timeout=5.0)
     with client.access_game_state() as state:
         assert isinstance(state, GameState)
         assert state.a == 1
@@ -292,7 +292,7 @@ def test_access_game_state_yields_the_synchronized_state(net: Net) -> None:
 def test_the_state_is_consistent_for_the_whole_block_and_the_network_never_waits(net: Net) -> None:
     server = net.server(GameState(n=1, twice=2))
     client = net.client(server)
-    client.wait_until(lambda state: state.n == 1, timeout=5.0)
+    client.wait_until(lambda state: shows(state, n=1), timeout=5.0)
     client.register_event_handler("NEWS", got := Recorder())
     with client.access_game_state() as state:
         for number in range(2, 20):
@@ -312,7 +312,7 @@ def test_before_the_first_connection_the_state_is_empty() -> None:
 
 def test_the_clients_state_is_for_reading(net: Net) -> None:
     client = net.client(net.server(GameState(a=1)))
-    client.wait_until(lambda state: state.a == 1, timeout=5.0)
+    client.wait_until(lambda state: shows(state, a=1), timeout=5.0)
     with client.access_game_state() as state, pytest.raises(AttributeError):
         state.a = 2
 
@@ -325,8 +325,8 @@ def test_wait_until_raises_timeout_error() -> None:
 def test_wait_until_returns_when_the_condition_holds(net: Net) -> None:
     server = net.server(GameState(n=0))
     client = net.client(server)
-    waiter = NativeThread(lambda: client.wait_until(lambda state: state.n == 5, timeout=10.0))
-    client.wait_until(lambda state: state.n == 0, timeout=5.0)
+    waiter = NativeThread(lambda: client.wait_until(lambda state: shows(state, n=5), timeout=10.0))
+    client.wait_until(lambda state: shows(state, n=0), timeout=5.0)
     for number in range(1, 6):
         server.game_state_store.push_update(GameStateUpdate(0, n=number))
     waiter.wait()
@@ -334,7 +334,7 @@ def test_wait_until_returns_when_the_condition_holds(net: Net) -> None:
 
 def test_an_error_in_the_condition_is_the_callers(net: Net) -> None:
     client = net.client(net.server(GameState(a=1)))
-    client.wait_until(lambda state: state.a == 1, timeout=5.0)
+    client.wait_until(lambda state: shows(state, a=1), timeout=5.0)
     with pytest.raises(ZeroDivisionError):
         client.wait_until(lambda state: 1 / 0, timeout=5.0)
 
@@ -342,7 +342,7 @@ def test_an_error_in_the_condition_is_the_callers(net: Net) -> None:
 def test_wait_until_wakes_on_each_update_instead_of_polling(net: Net) -> None:
     server = net.server(GameState(n=0))
     client = net.client(server)
-    client.wait_until(lambda state: state.n == 0, timeout=5.0)
+    client.wait_until(lambda state: shows(state, n=0), timeout=5.0)
     looked: list[int] = []
 
     def condition(state: GameState) -> bool:
@@ -361,7 +361,7 @@ def test_wait_until_wakes_on_each_update_instead_of_polling(net: Net) -> None:
 def test_try_to_tries_again_while_the_function_raises_or_returns_none(net: Net) -> None:
     server = net.server(GameState(d={}))
     client = net.client(server)
-    client.wait_until(lambda state: state.d == {}, timeout=5.0)
+    client.wait_until(lambda state: shows(state, d={}), timeout=5.0)
     key = NativeThread(lambda: client.try_to(lambda state: state.d["x"], timeout=10.0))
     attribute = NativeThread(lambda: client.try_to(lambda state: state.late, timeout=10.0))
     none = NativeThread(lambda: client.try_to(lambda state: state.d.get("x"), timeout=10.0))
@@ -430,7 +430,7 @@ def test_a_hook_that_raises_ends_nothing(net: Net, caplog: pytest.LogCaptureFixt
 
     client.on_connect = on_connect
     net.connect(client, server)
-    client.wait_until(lambda state: state.a == 1, timeout=5.0)
+    client.wait_until(lambda state: shows(state, a=1), timeout=5.0)
     eventually(lambda: any("on_connect" in record.getMessage() for record in caplog.records))
 
 
@@ -481,7 +481,7 @@ def test_recent_states_are_the_last_ones_with_their_server_times(net: Net) -> No
     client = net.client(server)
     for number in range(1, 6):
         server.game_state_store.push_update(GameStateUpdate(0, n=number))
-        client.wait_until(lambda state, number=number: state.n == number, timeout=5.0)  # type: ignore[misc]
+        client.wait_until(lambda state, number=number: shows(state, n=number), timeout=5.0)  # type: ignore[misc]
     recent = client.recent_states()
     assert [state.n for _, state in recent][-5:] == [1, 2, 3, 4, 5]
     times = [server_time for server_time, _ in recent]
@@ -501,7 +501,7 @@ def test_with_pump_events_handlers_run_on_the_callers_thread_when_it_pumps(net: 
     server.dispatch_event("NEWS", 1, ack_callback=acked)
     server.dispatch_event("NEWS", 2, ack_callback=acked)
     acked.wait(2)
-    client.wait_until(lambda state: state.a == 1, timeout=5.0)  # the network goes on meanwhile
+    client.wait_until(lambda state: shows(state, a=1), timeout=5.0)  # the network goes on meanwhile
     assert got.calls == []
 
     def pumped() -> bool:

@@ -221,11 +221,11 @@ def test_a_large_state_arrives_while_the_game_goes_on(net: Net) -> None:
 def test_a_new_client_receives_a_large_state_beside_one_that_has_it(net: Net) -> None:
     server = net.server(GameState(n=0, blob=dict.fromkeys(range(5000), "x" * 50)))
     first = net.client(server)
-    first.wait_until(lambda state: state.n == 0, timeout=10.0)
+    first.wait_until(lambda state: shows(state, n=0), timeout=10.0)
     second = net.client(server)
     server.game_state_store.push_update(GameStateUpdate(0, n=1))
-    first.wait_until(lambda state: state.n == 1, timeout=5.0)
-    second.wait_until(lambda state: state.n == 1 and len(state.blob) == 5000, timeout=10.0)
+    first.wait_until(lambda state: shows(state, n=1), timeout=5.0)
+    second.wait_until(lambda state: shows(state, n=1 and len(state.blob) == 5000), timeout=10.0)
 
 
 def test_the_limit_of_an_event_is_configurable_on_both_sides(net: Net) -> None:

@@ -76,7 +76,7 @@ AS_ARRIVED = {**TREE, "tuple": [1, [2, 3]]}
 def test_attributes_are_any_tree_and_arrive_as_they_are_but_tuples_as_lists(net: Net) -> None:
     server = net.server(GameState(tree=TREE))
     client = net.client(server)
-    client.wait_until(lambda state: state.tree == AS_ARRIVED, timeout=5.0)
+    client.wait_until(lambda state: shows(state, tree=AS_ARRIVED), timeout=5.0)
     with client.access_game_state() as state:
         assert type(state.tree["yes"]) is bool
         assert type(state.tree["float"]) is float

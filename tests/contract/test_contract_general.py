@@ -196,7 +196,7 @@ def test_a_program_written_for_pygase_runs_after_changing_only_its_import(net: N
     client = pygase.Client()
     net.connect(client, backend.server.port, wait=False)
     client.dispatch_event("SET_BAR", new_bar=3, retries=1)
-    client.wait_until(lambda game_state: game_state.bar == 3, timeout=5.0)
+    client.wait_until(lambda state: shows(state, bar=3), timeout=5.0)
     assert client.try_to(lambda game_state: game_state.foo, timeout=5.0) >= 0.0
     client.disconnect(shutdown_server=True)
     thread.join(5.0)
@@ -259,7 +259,7 @@ def test_methods_may_be_called_from_a_thread_without_a_hub(net: Net) -> None:
         client = Client(config=FAST)
         client.connect_in_thread(server.port)
         client.wait_connected(5.0)
-        client.wait_until(lambda state: state.a == 1, timeout=5.0)
+        client.wait_until(lambda state: shows(state, a=1), timeout=5.0)
         client.dispatch_event("PING")
         result: int = client.call("ADD", 2, 3, timeout=5.0)
         client.disconnect()
@@ -411,7 +411,7 @@ def test_an_exception_of_a_handler_in_the_game_loop_is_logged_and_the_loop_goes_
     assert "BROKEN" in message
     assert str(name[1]) in message
     client.dispatch_event("SET", 5, retries=3)
-    client.wait_until(lambda state: state.n == 5, timeout=5.0)
+    client.wait_until(lambda state: shows(state, n=5), timeout=5.0)
 
 
 # --- waiting ----------------------------------------------------------------------------------------

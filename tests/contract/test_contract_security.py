@@ -58,7 +58,7 @@ def token_for(server: Server, **keywords: Any) -> bytes:
 
 def test_game_names_the_application(net: Net) -> None:
     server = net.server(GameState(a=1), game="pong")
-    net.client(server, game="pong").wait_until(lambda state: state.a == 1, timeout=5.0)
+    net.client(server, game="pong").wait_until(lambda state: shows(state, a=1), timeout=5.0)
 
 
 def test_another_game_gets_no_answer(net: Net) -> None:
@@ -106,7 +106,7 @@ def test_neither_loopback_nor_a_key_logs_a_warning(net: Net, caplog: pytest.LogC
 def test_a_client_with_a_token_needs_no_key(net: Net) -> None:
     server = net.server(GameState(a=1), key=KEY)
     client = net.connect(Client(config=FAST), server, token=token_for(server))
-    client.wait_until(lambda state: state.a == 1, timeout=5.0)
+    client.wait_until(lambda state: shows(state, a=1), timeout=5.0)
 
 
 def test_a_token_is_2048_bytes() -> None:

@@ -228,7 +228,7 @@ def test_a_ticket_is_a_new_session_for_another_process_of_the_server(net: Net) -
     got.wait()
     assert got.args == [("for the new one",)]
     assert lost.calls == []
-    client.wait_until(lambda state: state.a == 2, timeout=5.0)
+    client.wait_until(lambda state: shows(state, a=2), timeout=5.0)
 
 
 def test_a_new_process_of_the_server_sees_a_client_join(net: Net) -> None:

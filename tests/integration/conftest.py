@@ -11,10 +11,6 @@ import pytest
 from .support import eventually
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: takes minutes, in real time; runs only with `-m slow`")
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if "slow" in config.getoption("markexpr"):
         return

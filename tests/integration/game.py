@@ -10,8 +10,7 @@ import threading
 from collections import defaultdict
 from typing import Any
 
-from pygase_gevent import Backend, Client, Delivery, GameState
-from pygase_gevent.config import Config
+from pygase_gevent import Backend, Client, Config, Delivery, GameState
 
 Address = tuple[str, int]
 
@@ -67,7 +66,7 @@ class Game:
         self.server.register_event_handler("PING", self._answer_ping)
 
     def run_in_thread(self, port: int = 0) -> threading.Thread:
-        return self.backend.run_in_thread(port=port)
+        return self.backend.run_in_thread("localhost", port)
 
     @property
     def state(self) -> GameState:

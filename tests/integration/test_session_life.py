@@ -9,9 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from pygase_gevent import ConnectionStatus
-from pygase_gevent.config import Config
-from pygase_gevent.protocol.reasons import DisconnectReason
+from pygase_gevent import Config, ConnectionStatus, DisconnectReason
 from pygase_gevent.testing.relay import Relay
 
 from .game import Address, Game, Player
@@ -248,7 +246,7 @@ def test_server_process_killed_and_started_anew() -> None:
         player.client.wait_until(lambda state: state.tick > tick + 20, timeout=30)
         assert player.state().lines == 20
         assert player.state().hooks == ["join"]
-        assert player.client.connection.stats.drops["pending_of_old_session"] == 5
+        assert player.client.connection.stats.drops["session_replaced"] == 5
         player.client.disconnect(shutdown_server=True)
         assert second.wait_end() == 0
         assert second.errors == ""

@@ -8,6 +8,7 @@ native threads and hubs of their own; with `greenlets` both run in the hub of th
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 import time
@@ -98,6 +99,7 @@ class Program:
         else:
             greenlet = gevent.spawn(self.client.connect, self.server.port)
             is_alive = lambda: not greenlet.ready()  # noqa: E731
+            self.wait(lambda: self.client.connection.status != ConnectionStatus.DISCONNECTED, "it connects")
         self.client.wait_connected(LIMIT_S)
         assert self.client.connection.status == ConnectionStatus.CONNECTED
         self.wait(lambda: self.at_server == ["before the connection"], "an event from before")
@@ -169,5 +171,6 @@ def is_running(name: str) -> bool:
 
 
 if __name__ == "__main__":
+    logging.basicConfig(level=logging.ERROR)
     Program(in_threads=sys.argv[1] == "threads").run()
     print("all of it works")

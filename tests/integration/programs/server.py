@@ -19,7 +19,7 @@ def main(port: int, *, in_thread: bool) -> None:
         with contextlib.suppress(KeyboardInterrupt):
             thread.join()
     else:
-        game.backend.run(port=port)
+        game.backend.run("localhost", port)
     print("ended")
 
 
