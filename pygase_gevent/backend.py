@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 from pygase_gevent.arguments import check_interval
@@ -129,14 +128,14 @@ class Backend:
             lambda: self._run(hostname, port, interval, ready),
             name="pygase-backend",
             daemon=bool(daemon),
-            stop=partial(self.server.shutdown, block=False),
+            stop=self.server.request_shutdown,
             ready=ready,
             config=self.server.config,
         )
         try:
             ready.wait()
         except KeyboardInterrupt:
-            self.server.shutdown(block=False)
+            self.server.request_shutdown()
             raise
         return thread
 
@@ -154,8 +153,9 @@ class Backend:
                 ready.set_result(None)
 
         with own_hub():
+            self.server.hooks.on_start = start_game_loop
             try:
-                self.server.run(port, hostname, self.game_state_machine, on_start=start_game_loop)
+                self.server.run(port, hostname, self.game_state_machine)
             finally:
                 if game_loop is not None:
                     self.game_state_machine.stop()

@@ -110,11 +110,17 @@ class NetworkLoop:
 
     def use_socket(self, socket: UdpSocket) -> None:
         """Receive from this socket from now on, and close the one before."""
-        old, self.socket = self.socket, socket
-        receiver, self._receiver = self._receiver, self.environment.spawn(self._receive_loop, socket)
-        if old is not None:
-            old.close()
-            receiver.kill(block=False)
+        self.stop_receiving()
+        if self.socket is not None:
+            self.socket.close()
+        self.socket = socket
+        self._receiver = self.environment.spawn(self._receive_loop, socket)
+
+    def stop_receiving(self) -> None:
+        """What arrives from now on stays in the kernel."""
+        if self._receiver is not None:
+            self._receiver.kill(block=False)
+            self._receiver = None
 
     def send_now(self) -> None:
         """Send without waiting for the turn; for what is said last."""
@@ -126,9 +132,7 @@ class NetworkLoop:
     def close(self) -> None:
         """Close socket, timers and bridge. Idempotent."""
         forget_fork(self._after_fork)
-        if self._receiver is not None:
-            self._receiver.kill(block=False)
-            self._receiver = None
+        self.stop_receiving()
         self._core_timer.close()
         self.watchdog.close()
         if self.socket is not None:
@@ -173,7 +177,7 @@ class NetworkLoop:
             self._is_core_due = False
             # Whoever was stopped for seconds must hear what waits before it judges silence.
             for _ in range(_MAX_CATCH_UP_BATCHES):
-                if not self._receive(self.socket):
+                if self._receiver is None or not self._receive(self.socket):
                     break
             now = environment.now()
             self.handle_core_timer(now, environment.unix_time())

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
+from gevent import get_hub
+
 from pygase_gevent.errors import AlreadyRunningError, NotRunningError
 from pygase_gevent.hub.process import forget_fork, on_fork
 from pygase_gevent.hub.signal import Signal, hub_of_this_thread
@@ -16,16 +18,16 @@ from pygase_gevent.locks import allocate_rlock, get_ident
 
 @contextmanager
 def own_hub() -> Iterator[None]:
-    """The hub that the block makes in a thread without one is destroyed at its end.
+    """Within the block the thread has a hub; one made for it is destroyed at the end.
 
     Never the main thread's.
     """
     had_hub = hub_of_this_thread() is not None
+    hub = get_hub()
     try:
         yield
     finally:
-        hub = hub_of_this_thread()
-        if hub is not None and not had_hub and not hub.main_hub:
+        if not had_hub and not hub.main_hub:
             hub.destroy(destroy_loop=True)
 
 

@@ -27,7 +27,7 @@ from pygase_gevent.errors import ArgumentError, ArgumentTypeError, NotRunningErr
 from pygase_gevent.event import Delivery, Event, UniversalEventHandler
 from pygase_gevent.exchange import EventWire
 from pygase_gevent.gamestate import GameStateStore
-from pygase_gevent.hub.environment import Environment, current_environment
+from pygase_gevent.hub.environment import current_environment
 from pygase_gevent.hub.signal import Outcome
 from pygase_gevent.protocol.address import Address, check_address
 from pygase_gevent.protocol.identity import protocol_id_of
@@ -62,7 +62,7 @@ class Server:
 
     Attributes:
         game_state_store: as given.
-        hooks: what is told about sessions; `Backend` uses it.
+        hooks: who is told about the run and about sessions; `Backend` uses them.
 
     Raises:
         LocalError: an argument that cannot work; the message says which.
@@ -159,14 +159,7 @@ class Server:
 
     # --- life -----------------------------------------------------------------------------------
 
-    def run(
-        self,
-        port: int = 0,
-        hostname: str = "localhost",
-        event_wire: EventWire | None = None,
-        *,
-        on_start: Callable[[Environment], object] | None = None,
-    ) -> None:
+    def run(self, port: int = 0, hostname: str = "localhost", event_wire: EventWire | None = None) -> None:
         """Serve until `shutdown`, from any thread; blocks the calling greenlet.
 
         Ctrl-C and SIGTERM on the main thread end it like `shutdown`: it tells the clients, and
@@ -176,7 +169,6 @@ class Server:
             port: UDP port; 0 takes a free one.
             hostname: name or IP address to listen on; `'0.0.0.0'` or `'::'` for all interfaces.
             event_wire: received events are repeated to its `_push_event`; a `GameStateMachine`.
-            on_start: called in the server's hub once the socket is bound, with what to spawn greenlets from.
 
         Raises:
             AlreadyRunningError: it runs already.
@@ -185,7 +177,7 @@ class Server:
         """
         self._check_run(port, hostname, event_wire)
         self._guard.claim()
-        self._run(port, hostname, event_wire, on_start)
+        self._run(port, hostname, event_wire, None)
 
     def run_in_thread(
         self,
@@ -211,7 +203,7 @@ class Server:
         ready: Outcome[None] = Outcome()
         try:
             thread = current_environment().start_thread(
-                lambda: self._run(port, hostname, event_wire, lambda environment: ready.set_result(None)),
+                lambda: self._run(port, hostname, event_wire, ready),
                 name="pygase-server",
                 daemon=bool(daemon),
                 stop=self._guard.request_stop,
@@ -228,16 +220,17 @@ class Server:
             raise
         return thread
 
-    def shutdown(self, *, block: bool = True) -> None:
+    def shutdown(self) -> None:
         """Stop serving: clients are told at once, and try to resume for the resume window.
 
         Idempotent. Blocks until it is done, except in the hub that runs the server (a handler, say),
         where it only sets it going.
-
-        Args:
-            block: False sets it going in any case.
         """
-        self._guard.stop(block=block)
+        self._guard.stop()
+
+    def request_shutdown(self) -> None:
+        """Set the shutdown going, without waiting for it in any thread."""
+        self._guard.request_stop()
 
     # --- events ---------------------------------------------------------------------------------
 
@@ -349,11 +342,7 @@ class Server:
             )
 
     def _run(
-        self,
-        port: int,
-        hostname: str,
-        event_wire: EventWire | None,
-        on_start: Callable[[Environment], object] | None,
+        self, port: int, hostname: str, event_wire: EventWire | None, ready: Outcome[None] | None
     ) -> None:
         """The claimed run, in the thread that serves."""
         with self._guard.running():
@@ -392,8 +381,10 @@ class Server:
                 with self._guard.stoppable(loop.request_stop, loop.say_goodbye):
                     logger.info("serving on %s port %s", *self._address)
                     self._warn_if_open(self._address)
-                    if on_start is not None:
-                        on_start(environment)
+                    if self.hooks.on_start is not None:
+                        self.hooks.on_start(environment)
+                    if ready is not None:
+                        ready.set_result(None)
                     loop.stop_requested.wait()
             finally:
                 self._loop = None

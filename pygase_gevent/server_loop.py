@@ -40,11 +40,15 @@ _STOP_ANNOUNCEMENT_S = 0.02
 
 @dataclass
 class ServerHooks:
-    """What a server tells of its sessions: each is called with the client's address, where handlers run.
+    """Who is told what happens to a server and its sessions.
 
-    A hook that returns `False` had no room for the news, and is asked again.
+    Attributes:
+        on_start: called in the server's hub once the socket is bound, with what to spawn greenlets from.
+        on_join, on_drop, on_reconnect, on_leave: called with the client's address, where its handlers
+            run. One that returns `False` had no room for the news, and is asked again.
     """
 
+    on_start: Callable[[Environment], object] | None = None
     on_join: Callable[[Address], object] | None = None
     on_drop: Callable[[Address], object] | None = None
     on_reconnect: Callable[[Address], object] | None = None
@@ -105,6 +109,8 @@ class ServerLoop(NetworkLoop):
     def finish(self) -> None:
         """Tell everybody, stop what is at work, close. Sessions stay."""
         self._clients.wake = None
+        # Who resumes at once must not begin a handshake that this run cannot end: his ticket would be spent.
+        self.stop_receiving()
         try:
             for _ in range(_STOP_ANNOUNCEMENTS):
                 self._core.announce_stop(self.environment.now())

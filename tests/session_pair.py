@@ -6,7 +6,6 @@ import heapq
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from pygase_gevent.config import Config
 from pygase_gevent.event import Delivery
@@ -250,6 +249,3 @@ def latencies(pair: Pair, side: Side, sent_at: dict[bytes, float]) -> list[float
 def number_body(index: int, size: int = 40) -> bytes:
     return index.to_bytes(8, "big") + bytes(size - 8)
 
-
-def assert_same(actual: Any, expected: Any) -> None:
-    assert actual == expected

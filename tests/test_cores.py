@@ -111,6 +111,14 @@ def test_goodbye_arrives_on_a_lossy_line() -> None:
     assert heard >= 19  # each of several sends would have to be lost
 
 
+def test_a_goodbye_that_crosses_the_servers_shutdown_is_a_goodbye() -> None:
+    world, client = joined_world()
+    world.disconnect(client)
+    world.stop_server()
+    world.run(0.5)
+    assert closed_reason(client) is DisconnectReason.GOODBYE
+
+
 def test_kick_tells_the_client_why() -> None:
     world, client = joined_world()
     peer = world.peer(client)

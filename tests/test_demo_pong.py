@@ -155,6 +155,13 @@ def wait_gone(pids: list[int]) -> None:
         time.sleep(0.05)
 
 
+def expect_all(terminal: pexpect.spawn, *patterns: str) -> None:
+    """Waits until all patterns were drawn, in whatever order."""
+    waiting = list(patterns)
+    while waiting:
+        waiting.pop(terminal.expect(waiting))
+
+
 def is_running(pid: int) -> bool:
     try:
         with open(f"/proc/{pid}/stat") as stat:
@@ -207,10 +214,7 @@ class TestOnATerminal:
 
     def test_a_game_against_a_bot_starts_by_itself_and_q_ends_everything(self) -> None:
         game = self.start("--name", "Zoe")
-        game.expect_exact("[Zoe]")
-        game.expect_exact("Ada")
-        game.expect(r"round trip .*updates/s")
-        game.expect(r"--join localhost:\d+")
+        expect_all(game, r"\[Zoe\]", "Ada", r"round trip .*updates/s", r"--join localhost:\d+")
         children = processes_in_group_of(game.pid)
         assert len(children) == 2
         for key in ("w", "s", "\x1b[A", "\x1b[B"):

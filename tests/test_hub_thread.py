@@ -214,6 +214,7 @@ from pygase_gevent.hub.thread import HubThread
 from gevent import monkey
 sys.path.insert(0, "tests")
 from native import native_sleep
+native_fork = monkey.get_original("os", "fork")
 native_waitpid = monkey.get_original("os", "waitpid")
 
 def serve(ready):
@@ -327,11 +328,11 @@ def test_a_fork_within_a_hub_thread_leaves_the_child_there(run_script) -> None:
     source = """
 def fork():
     gevent.sleep(0.01)
-    child = os.fork()
+    child = native_fork()  # gevent's, and its waitpid, work in the main thread only
     if child == 0:
         os.write(1, f"child {thread.is_alive()}\\n".encode())
         os._exit(0)
-    native_waitpid(child, 0)  # gevent's works in the main thread only
+    native_waitpid(child, 0)
     os.write(1, b"parent\\n")
 thread = HubThread(fork, name="forks", daemon=True)
 thread.start()

@@ -371,6 +371,9 @@ class ClientCore:
                 self._events.append(event)
 
     def _closed_by_server(self, event: CloseReceived, now: float) -> None:
+        if self.phase is ClientPhase.CLOSING:  # both leave at once
+            self._close(DisconnectReason.GOODBYE, "", by_peer=False)
+            return
         reason = DisconnectReason.from_code(event.code)
         if event.flags & CLOSE_MAY_RESUME and self.phase is ClientPhase.CONNECTED:
             self._start_resume(now, self._unix_time, now + self._resume_window_s, (reason, event.text))

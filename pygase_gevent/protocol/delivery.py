@@ -219,6 +219,18 @@ class MessageSender:
             channel.is_active = True
             self._active.append(channel)
 
+    def _channels(self) -> list[Channel]:
+        return [
+            self._unreliable,
+            self._retried,
+            self._reliable,
+            self._calls,
+            self._large_unreliable,
+            self._large_reliable,
+            self._large_calls,
+            *self._streams.values(),
+        ]
+
     def _channel_of(self, delivery: int, stream: str, kind: int, retries: int, is_large: bool) -> Channel:
         if delivery == RELIABLE:
             if kind == MessageKind.EVENT:
@@ -476,8 +488,12 @@ class MessageSender:
 
     # --- time -----------------------------------------------------------------------------------
 
-    def attach(self) -> None:
-        """A connection stands."""
+    def attach(self, now: float) -> None:
+        """A connection stands. What was queued before the first one has waited without limit."""
+        if not self._was_attached:
+            for channel in self._channels():
+                for message in channel.waiting:
+                    message.queued_at = now
         self._detached_at = None
         self._was_attached = True
 
@@ -541,17 +557,7 @@ class MessageSender:
     def discard(self) -> int:
         """Give up everything; how many events that were."""
         events = self.queued_events
-        channels = [
-            self._unreliable,
-            self._retried,
-            self._reliable,
-            self._calls,
-            self._large_unreliable,
-            self._large_reliable,
-            self._large_calls,
-            *self._streams.values(),
-        ]
-        for channel in channels:
+        for channel in self._channels():
             for message in [*channel.window, *channel.waiting]:
                 if not message.is_done:
                     self.finish(message, False)

@@ -22,7 +22,7 @@ from pygase_gevent.protocol.frames import (
     MessageFrame,
     MessageKind,
 )
-from pygase_gevent.protocol.numbers import ReceivedNumbers, expand
+from pygase_gevent.protocol.numbers import AHEAD_16, ReceivedNumbers, expand
 from pygase_gevent.protocol.stats import DropReason, SessionStats
 
 MESSAGE_OVERHEAD_BYTES = 64
@@ -131,6 +131,7 @@ class Inbox:
         early_bytes = 0
         early_events = 0
         starting: set[_Key] = set()
+        heads: dict[int, int] = {}
         for frame in frames:
             if frame.kind == MessageKind.EVENT:
                 events += 1
@@ -142,7 +143,7 @@ class Inbox:
             if is_large_event and not self._has_transfer_room(frame, starting, now):
                 self._stats.drops[DropReason.TRANSFER_LIMIT] += 1
                 return False
-            if delivery == ORDERED and not self._is_head(frame):
+            if delivery == ORDERED and self._is_early(frame, heads):
                 early_events += 1
                 early_bytes += len(frame.body) + MESSAGE_OVERHEAD_BYTES
         if events and not self._has_event_room(events):
@@ -150,11 +151,20 @@ class Inbox:
             return False
         if early_events and (
             self.reorder_bytes + early_bytes > self._config.max_reorder_bytes
-            or self._early_events + early_events > self._config.max_received_events
+            or len(self._events) + self._early_events + early_events > self._config.max_received_events
         ):
             self._stats.drops[DropReason.REORDER_LIMIT] += 1
             return False
         return True
+
+    def _is_early(self, frame: MessageFrame, heads: dict[int, int]) -> bool:
+        """Whether a frame must be kept, given the heads of lines as the frames before it leave them."""
+        stream = self._ordered.get(frame.stream)
+        expected = heads.get(frame.stream, stream.expected if stream is not None else 0)
+        distance = frame.number - expected & 0xFFFF
+        if distance == 0 and not frame.parts:
+            heads[frame.stream] = expected + 1
+        return 0 < distance < AHEAD_16
 
     def _is_head(self, frame: MessageFrame) -> bool:
         stream = self._ordered.get(frame.stream)

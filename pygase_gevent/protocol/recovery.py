@@ -18,6 +18,9 @@ MAX_TIME_THRESHOLD = 1.5
 """The share of a round trip after which a packet counts as lost starts at 9/8, and grows up to this on
 paths that reorder."""
 PERSISTENT_CONGESTION_PERIODS = 3
+SUSPICION_VARIATIONS = 0.5
+"""A packet is suspected once one arrived that left later by this many variations of the round trip: closer
+ones may just have overtaken it."""
 LOSS_WEIGHT = 1 / 32
 """Weight of one packet in the share of lost packets."""
 
@@ -135,6 +138,7 @@ class Recovery:
         self._last_eliciting_at = 0.0
         self._largest_sent = -1
         self._largest_acked = -1
+        self._largest_acked_sent_at = 0.0
         self._last_ack = (-1, -1)
         self._packet_threshold = config.packet_reorder_threshold
         self._time_threshold = 9 / 8
@@ -184,6 +188,7 @@ class Recovery:
             self._round_trip.add_sample(max(now - newest.sent_at, 1e-6), ack_delay_s)
         if largest > self._largest_acked:
             self._largest_acked = largest
+        self._largest_acked_sent_at = max(self._largest_acked_sent_at, newest.sent_at)
         self.probe_count = 0
         for packet in acked:
             for item in packet.items:
@@ -229,6 +234,7 @@ class Recovery:
         largest = self._largest_acked
         delay_s = max(self._round_trip.latest_s, self._round_trip.smoothed_s) * self._time_threshold
         lost_before = now - max(delay_s, GRANULARITY_S)
+        suspected_before = self._largest_acked_sent_at - self._round_trip.variation_s * SUSPICION_VARIATIONS
         lost: list[SentPacket] = []
         span_start: float | None = None
         longest_span = 0.0
@@ -249,7 +255,7 @@ class Recovery:
                     longest_span = max(longest_span, packet.sent_at - span_start)
                 continue
             span_start = None
-            if not packet.is_suspected:
+            if not packet.is_suspected and packet.sent_at <= suspected_before:
                 packet.is_suspected = True
                 for item in packet.items:
                     item.on_suspected(now)

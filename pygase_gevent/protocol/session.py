@@ -163,7 +163,7 @@ class Session:
         self._start_connection(now)
         self.is_attached = True
         self._welcome = None
-        self._messages.attach()
+        self._messages.attach(now)
         self._inbox.attach(now)
         if self._state_outbox is not None:
             self._state_outbox.attach(now)

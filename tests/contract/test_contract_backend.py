@@ -49,7 +49,7 @@ def test_time_steps_and_event_handlers_make_the_state_that_clients_see(net: Net)
         {"SET_BAR": lambda new_bar, game_state, dt: {"bar": new_bar}},
     )
     client = net.client(made.server)
-    client.wait_until(lambda state: state.foo > 0, timeout=5.0)
+    client.wait_until(lambda state: getattr(state, "foo", 0.0) > 0.0, timeout=5.0)
     client.dispatch_event("SET_BAR", new_bar=5.0, retries=3)
     client.wait_until(lambda state: shows(state, bar=5.0), timeout=5.0)
 

@@ -82,7 +82,7 @@ def test_connect_may_be_spawned_as_a_greenlet(net: Net) -> None:
     server = net.server()
     client = Client(config=FAST)
     running = gevent.spawn(client.connect, server.port)
-    eventually(lambda: is_up(client), sleep=gevent.sleep)
+    client.wait_connected(5.0)
     client.disconnect()
     running.join(5.0)
     assert running.successful()
@@ -347,7 +347,7 @@ def test_wait_until_wakes_on_each_update_instead_of_polling(net: Net) -> None:
 
     def condition(state: GameState) -> bool:
         looked.append(state.n)
-        return bool(state.n == 1)
+        return shows(state, n=1)
 
     waiter = NativeThread(lambda: client.wait_until(condition, timeout=10.0))
     eventually(lambda: looked)
@@ -533,7 +533,7 @@ def test_with_pump_events_ack_callbacks_and_hooks_wait_for_pump_too(net: Net) ->
 
 def test_pump_does_not_block(net: Net) -> None:
     client = net.client(net.server(), pump_events=True)
-    assert client.pump() is None or True
+    client.pump()
     Client(pump_events=True).pump()
 
 

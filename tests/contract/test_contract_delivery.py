@@ -225,7 +225,7 @@ def test_a_new_client_receives_a_large_state_beside_one_that_has_it(net: Net) ->
     second = net.client(server)
     server.game_state_store.push_update(GameStateUpdate(0, n=1))
     first.wait_until(lambda state: shows(state, n=1), timeout=5.0)
-    second.wait_until(lambda state: shows(state, n=1 and len(state.blob) == 5000), timeout=10.0)
+    second.wait_until(lambda state: shows(state, n=1) and len(state.blob) == 5000, timeout=10.0)
 
 
 def test_the_limit_of_an_event_is_configurable_on_both_sides(net: Net) -> None:

@@ -32,7 +32,7 @@ from pygase_gevent import (
 )
 
 from .conftest import Net
-from .helpers import FAST, NativeThread, Recorder, eventually, in_native_thread, is_up, only_address
+from .helpers import FAST, NativeThread, Recorder, eventually, in_native_thread, is_up, only_address, shows
 
 ERRORS = [value for value in vars(errors).values() if inspect.isclass(value)]
 
@@ -152,13 +152,20 @@ def test_the_machine_takes_a_game_state_store() -> None:
 
 def test_the_backend_takes_state_time_step_handlers_and_by_keyword_the_servers_and_the_hooks() -> None:
     parameters = inspect.signature(Backend).parameters
-    names = list(parameters)
-    assert names[:3] == ["initial_game_state", "time_step_function", "event_handlers"]
-    for name in ("game", "key", "public_addresses", "deliveries", "config"):
-        assert parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
+    assert list(parameters)[:3] == ["initial_game_state", "time_step_function", "event_handlers"]
     for name in ("on_join", "on_drop", "on_reconnect", "on_leave"):
         assert parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
         assert parameters[name].default is None
+    servers: dict[str, Any] = {
+        "game": "tag",
+        "key": bytes(32),
+        "public_addresses": [("127.0.0.1", 4000)],
+        "deliveries": {"CHAT": Delivery.RELIABLE},
+        "config": FAST,
+    }
+    Backend(GameState(), lambda game_state, dt: {}, **servers)
+    with pytest.raises(TypeError, match="no_such_keyword"):
+        Backend(GameState(), lambda game_state, dt: {}, no_such_keyword=1)
 
 
 def test_the_backend_runs_with_hostname_port_and_interval() -> None:

@@ -34,6 +34,7 @@ from .helpers import (
     eventually,
     is_up,
     only_address,
+    shows,
 )
 
 pytestmark = pytest.mark.crosses_threads

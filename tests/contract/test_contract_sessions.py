@@ -31,6 +31,7 @@ from .helpers import (
     free_port,
     is_up,
     only_address,
+    shows,
 )
 
 pytestmark = pytest.mark.crosses_threads

@@ -106,7 +106,7 @@ class Game:
 
 
 class Player:
-    """A client that is playing, in a thread of its own.
+    """A client that plays, in a thread of its own; as a context manager it says goodbye at the end.
 
     Attributes:
         hooks: what its hooks said, in order: `"connect"`, `"drop"`, `"resume"`, `"close"`.
@@ -129,6 +129,19 @@ class Player:
         self.client.on_resume = self._hook("resume")
         self.client.on_close = self._hook("close")
         self.thread = self.client.connect_in_thread(port, "127.0.0.1")
+
+    def __enter__(self) -> Player:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.client.disconnect()
+        self.thread.join(30)
+
+    def wait_playing(self) -> Player:
+        """Waits until it is connected and has a state."""
+        self.client.wait_connected(30)
+        self.client.try_to(lambda state: state.tick, timeout=30)
+        return self
 
     def state(self) -> GameState:
         with self.client.access_game_state() as state:

@@ -30,22 +30,10 @@ def game() -> Iterator[Game]:
     game.backend.shutdown()
 
 
-def connect(game: Game, relay: Relay) -> Player:
-    player = Player(relay.port)
-    player.client.wait_connected(30)
-    return player
-
-
-def leave(player: Player) -> None:
-    player.client.disconnect()
-    player.thread.join(30)
-    assert player.hooks == ["connect", "close"]
-
-
 @pytest.mark.parametrize("line", [BAD, ALL_BAD], ids=["20 % loss", "everything"])
 def test_reliable_ordered_events_exactly_once_both_ways(game: Game, line: LinkOptions) -> None:
-    with Relay(("127.0.0.1", game.server.port or 0), up=line, seed=1) as relay:
-        player = connect(game, relay)
+    with Relay(("127.0.0.1", game.server.port or 0), up=line, seed=1) as relay, Player(relay.port) as player:
+        player.wait_playing()
         address = game.only_client
         for number in range(500):
             player.send_line(number)
@@ -56,13 +44,13 @@ def test_reliable_ordered_events_exactly_once_both_ways(game: Game, line: LinkOp
         assert is_exactly(player.told, 500)
         assert relay.up_counts["lost"] > 0
         assert relay.down_counts["lost"] > 0
-        leave(player)
+    assert player.hooks == ["connect", "close"]
 
 
 @pytest.mark.parametrize("line", [BAD, ALL_BAD], ids=["20 % loss", "everything"])
 def test_state_keeps_moving_and_ends_as_the_servers(game: Game, line: LinkOptions) -> None:
-    with Relay(("127.0.0.1", game.server.port or 0), up=line, seed=2) as relay:
-        player = connect(game, relay)
+    with Relay(("127.0.0.1", game.server.port or 0), up=line, seed=2) as relay, Player(relay.port) as player:
+        player.wait_playing()
         last = -1
         for _ in range(60):
             player.client.wait_until(lambda state, last=last: state.tick > last, timeout=30)
@@ -80,15 +68,15 @@ def test_state_keeps_moving_and_ends_as_the_servers(game: Game, line: LinkOption
                 player.client.wait_until(lambda state: state.blob == game.state.blob, timeout=30)
             game.is_moving = True
             player.client.wait_until(lambda state: state.tick > game.state.tick - 100 > 0, timeout=30)
-        leave(player)
+    assert player.hooks == ["connect", "close"]
 
 
 @LINES
 def test_large_state_arrives_while_small_events_flow(game: Game, line: LinkOptions) -> None:
     blob = bytes(range(256)) * 400  # 100 KiB
     game.backend.game_state_store.push_update(GameStateUpdate(0, blob=blob))
-    with Relay(("127.0.0.1", game.server.port or 0), up=line, seed=3) as relay:
-        player = connect(game, relay)
+    with Relay(("127.0.0.1", game.server.port or 0), up=line, seed=3) as relay, Player(relay.port) as player:
+        player.wait_playing()
         numbers = ping_until(player, lambda: "blob" in player.state().to_dict())
         assert player.state().blob == blob
         assert is_consistent(player.state())
@@ -99,16 +87,15 @@ def test_large_state_arrives_while_small_events_flow(game: Game, line: LinkOptio
         player.client.wait_until(lambda state: state.tick > tick + 10, timeout=30)
         assert is_consistent(player.state())
         all_answered(player, numbers)
-        leave(player)
+    assert player.hooks == ["connect", "close"]
 
 
 @LINES
 def test_large_event_arrives_while_small_events_flow(game: Game, line: LinkOptions) -> None:
     note = bytes(range(256)) * 4095  # with its envelope just under 1 MiB
-    with Relay(("127.0.0.1", game.server.port or 0), up=line, seed=4) as relay:
-        player = connect(game, relay)
+    with Relay(("127.0.0.1", game.server.port or 0), up=line, seed=4) as relay, Player(relay.port) as player:
+        player.wait_playing()
         address = game.only_client
-        player.client.wait_until(lambda state: state.tick > 0, timeout=30)
         player.client.dispatch_event("NOTE", note)
         numbers = ping_until(player, lambda: game.notes[address])
         game.server.dispatch_event("NOTE", note, target_client=address)
@@ -119,7 +106,7 @@ def test_large_event_arrives_while_small_events_flow(game: Game, line: LinkOptio
         tick = player.state().tick
         player.client.wait_until(lambda state: state.tick > tick, timeout=30)
         all_answered(player, numbers)
-        leave(player)
+    assert player.hooks == ["connect", "close"]
 
 
 def ping_until(player: Player, is_done: object, *, first: int = 0) -> int:

@@ -80,18 +80,17 @@ def config() -> Config:
 def table(config: Config) -> Iterator[Table]:
     game = Game(config=config)
     game.run_in_thread()
-    with Relay(("127.0.0.1", game.server.port or 0)) as relay:
-        player = Player(relay.port, config=config)
-        player.client.wait_connected(30)
-        eventually(lambda: game.server.connections)
+    with (
+        Relay(("127.0.0.1", game.server.port or 0)) as relay,
+        Player(relay.port, config=config) as player,
+    ):
+        player.wait_playing()
         table = Table(game, relay, player, game.only_client)
         table.exchange()
         table.all_arrived()
         table.moves()
         yield table
-        player.client.disconnect()
-        player.thread.join(30)
-        game.backend.shutdown()
+    game.backend.shutdown()
 
 
 def silence(table: Table, seconds: float) -> None:
@@ -224,10 +223,8 @@ def test_server_does_not_come_back(table: Table) -> None:
 def test_server_process_killed_and_started_anew() -> None:
     """Nobody says goodbye; the next process knows nothing, and takes the client as a new one."""
     port = free_udp_port()
-    with Program("server", port) as first:
-        player = Player(port)
-        player.client.wait_connected(30)
-        player.client.wait_until(lambda state: state.tick > 30, timeout=30)
+    with Program("server", port) as first, Player(port) as player:
+        player.wait_playing()
         for number in range(10):
             player.send_line(number)
         player.client.wait_until(lambda state: state.lines == 10, timeout=30)
@@ -235,22 +232,19 @@ def test_server_process_killed_and_started_anew() -> None:
         first.send_signal(signal.SIGKILL)
         first.wait_end()
         for number in range(10, 15):
-            player.send_line(number)  # nobody there: these are pending, and discarded
-    with Program("server", port) as second:
-        eventually(lambda: player.hooks == ["connect", "drop", "connect"], lambda: player.hooks)
-        assert player.client.connection.session_id != session_id
-        for number in range(100, 120):
-            player.send_line(number)
-        player.client.wait_until(lambda state: state.lines >= 20, timeout=30)
-        tick = player.state().tick
-        player.client.wait_until(lambda state: state.tick > tick + 20, timeout=30)
-        assert player.state().lines == 20
-        assert player.state().hooks == ["join"]
-        assert player.client.connection.stats.drops["session_replaced"] == 5
-        player.client.disconnect(shutdown_server=True)
-        assert second.wait_end() == 0
-        assert second.errors == ""
-    player.thread.join(30)
+            player.send_line(number)  # nobody is there: these are pending, and will be discarded
+        with Program("server", port) as second:
+            eventually(lambda: player.hooks == ["connect", "drop", "connect"], lambda: player.hooks)
+            assert player.client.connection.session_id != session_id
+            for number in range(20):
+                player.send_line(number)
+            player.client.wait_until(lambda state: state.lines >= 20 and state.tick > 50, timeout=30)
+            assert player.state().lines == 20
+            assert player.state().hooks == ["join"]
+            assert player.client.connection.stats.drops["session_replaced"] == 5
+            player.client.disconnect(shutdown_server=True)
+            assert second.wait_end() == 0
+            assert second.errors == ""
     assert player.hooks == ["connect", "drop", "connect", "close"]
 
 

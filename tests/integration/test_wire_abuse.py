@@ -93,9 +93,8 @@ def abuse() -> Iterator[Abuse]:
     game.run_in_thread()
     stranger = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     stranger.bind((HOST, 0))
-    with stranger, Tap(game.server.port or 0) as tap:
-        player = Player(tap.port)
-        player.client.wait_connected(30)
+    with stranger, Tap(game.server.port or 0) as tap, Player(tap.port) as player:
+        player.wait_playing()
         abuse = Abuse(game, player, tap, stranger)
         for number in range(200):  # so that there is real traffic to forge
             player.send_line(number)
@@ -107,9 +106,7 @@ def abuse() -> Iterator[Abuse]:
         assert player.hooks == ["connect"]
         tick = player.state().tick
         player.client.wait_until(lambda state: state.tick > tick + 5, timeout=30)
-        player.client.disconnect()
-        player.thread.join(30)
-        game.backend.shutdown()
+    game.backend.shutdown()
 
 
 @FORGES
