@@ -79,9 +79,9 @@ class Children:
 
 def run_server(backend: Backend, host: str, port: int, *, interval: float) -> None:
     """Runs a server until it is interrupted; its first line says where it listens."""
-    thread = backend.run_in_thread(host, port, interval=interval)
+    thread, server = backend.run_in_thread(host, port, interval=interval), backend.server
     try:
-        print(_LISTENING + format_address(backend.server.hostname, backend.server.port), flush=True)
+        print(_LISTENING + format_address(server.hostname or host, server.port or port), flush=True)
         thread.join()
     finally:
         backend.shutdown()

@@ -5,6 +5,7 @@ python docs/capture_pong.py
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -23,17 +24,29 @@ def main() -> None:
     tmux("new-session", "-d", "-s", SESSION, "-x", str(COLUMNS), "-y", str(ROWS), command)
     try:
         time.sleep(SECONDS)
-        screen = tmux("capture-pane", "-p", "-t", SESSION)
+        screen = tmux("capture-pane", "-p", "-e", "-t", SESSION)
     finally:
         tmux("send-keys", "-t", SESSION, "q")
         time.sleep(1.0)
         subprocess.run(["tmux", "kill-session", "-t", SESSION], capture_output=True, check=False)
-    TARGET.write_text(svg(screen.splitlines()), encoding="utf-8")
+    TARGET.write_text(svg([plain(line) for line in screen.splitlines()]), encoding="utf-8")
     print(f"wrote {TARGET}")
 
 
 def tmux(*arguments: str) -> str:
     return subprocess.run(["tmux", *arguments], check=True, capture_output=True, text=True).stdout
+
+
+def plain(line: str) -> str:
+    """A captured line without its escape sequences; what is drawn reversed becomes full blocks."""
+    text, is_reversed = [], False
+    for found in re.finditer(r"\x1b\[(?P<style>[\d;]*)m|\x1b\(.|[\x0e\x0f]|(?P<character>.)", line):
+        style, character = found["style"], found["character"]
+        if style is not None:
+            is_reversed = "7" in style.split(";")
+        elif character is not None:
+            text.append("\u2588" if is_reversed and character == " " else character)
+    return "".join(text)
 
 
 def svg(lines: list[str]) -> str:

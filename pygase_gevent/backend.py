@@ -16,7 +16,7 @@ from pygase_gevent.gamestate import GameState, GameStateStore
 from pygase_gevent.hub.environment import Environment, current_environment
 from pygase_gevent.hub.signal import Outcome
 from pygase_gevent.protocol.address import Address
-from pygase_gevent.running import own_hub
+from pygase_gevent.running import RunGuard
 from pygase_gevent.server import Server
 from pygase_gevent.server_loop import ServerHooks
 from pygase_gevent.statemachine import GameStateMachine
@@ -85,6 +85,7 @@ class Backend:
         for event_type, function in (event_handlers or {}).items():
             self.game_state_machine.register_event_handler(event_type, function)
         self.server = Server(self.game_state_store, config=config, **server_keywords)
+        self._guard = RunGuard("backend", "runs", config.exit_timeout_s)
         self.server.hooks = ServerHooks(
             on_join=self._in_game_loop(on_join),
             on_drop=self._in_game_loop(on_drop),
@@ -105,7 +106,9 @@ class Backend:
             OSError: the address is taken, or not one of this machine.
             LocalError: an argument that cannot work.
         """
-        self._run(hostname, port, check_interval(interval), None)
+        check_interval(interval)
+        self._guard.claim(self.server.request_shutdown)
+        self._run(hostname, port, interval, None)
 
     def run_in_thread(
         self, hostname: str = "localhost", port: int = 0, interval: float = 0.02, daemon: bool = True
@@ -123,25 +126,30 @@ class Backend:
             As `run`.
         """
         check_interval(interval)
+        self._guard.claim(self.server.request_shutdown)
         ready: Outcome[None] = Outcome()
-        thread = current_environment().start_thread(
-            lambda: self._run(hostname, port, interval, ready),
-            name="pygase-backend",
-            daemon=bool(daemon),
-            stop=self.server.request_shutdown,
-            ready=ready,
-            config=self.server.config,
-        )
+        try:
+            thread = current_environment().start_thread(
+                lambda: self._run(hostname, port, interval, ready),
+                name="pygase-backend",
+                daemon=bool(daemon),
+                stop=self._guard.request_stop,
+                ready=ready,
+                config=self.server.config,
+            )
+        except BaseException:
+            self._guard.release()
+            raise
         try:
             ready.wait()
         except KeyboardInterrupt:
-            self.server.request_shutdown()
+            self._guard.request_stop()
             raise
         return thread
 
     def shutdown(self) -> None:
         """Stop server and game loop; run again, they go on where they stopped. As `Server.shutdown`."""
-        self.server.shutdown()
+        self._guard.stop()
 
     def _run(self, hostname: str, port: int, interval: float, ready: Outcome[None] | None) -> None:
         game_loop: Any = None
@@ -149,10 +157,12 @@ class Backend:
         def start_game_loop(environment: Environment) -> None:
             nonlocal game_loop
             game_loop = environment.spawn(self.game_state_machine.run_game_loop, interval)
+            if self._guard.is_stop_requested:
+                self.server.request_shutdown()
             if ready is not None:
                 ready.set_result(None)
 
-        with own_hub():
+        with self._guard.running():
             self.server.hooks.on_start = start_game_loop
             try:
                 self.server.run(port, hostname, self.game_state_machine)

@@ -97,7 +97,7 @@ class Client:
         self._handlers = UniversalEventHandler()
         self._pumps = bool(pump_events)
         self._mirror = StateMirror(config)
-        self._guard = RunGuard("client", config.exit_timeout_s)
+        self._guard = RunGuard("client", "is connected, or connecting,", config.exit_timeout_s)
         self._loop: ClientLoop | None = None
         self._core: ClientCore | None = None
         self._exchange = Exchange(
@@ -141,7 +141,7 @@ class Client:
 
         Args:
             port: the server's; 0 dials the addresses that `token` names, in turn.
-            hostname: the server's name or IP address.
+            hostname: the server's name or IP address; `'localhost'` means 127.0.0.1.
             token: a connect token.
 
         Raises:
@@ -194,12 +194,13 @@ class Client:
         """
         self._guard.check_process()
         seconds = check_timeout(timeout)
+        # Another thread may be about to call `connect`.
+        self._mirror.wait_for(self._is_decided, seconds)
         connection = self._connection
-        if self._core is None:
-            raise NotRunningError("not connected: call connect or connect_in_thread first")
-        self._mirror.wait_for(lambda: connection.status is not ConnectionStatus.CONNECTING, seconds)
         if connection.status is ConnectionStatus.CONNECTED:
             return
+        if self._core is None:
+            raise NotRunningError("not connected: call connect or connect_in_thread first")
         disconnect = connection.disconnect_reason
         if disconnect is not None:
             raise error_of(disconnect)
@@ -361,6 +362,13 @@ class Client:
 
     # --- inside ---------------------------------------------------------------------------------
 
+    def _is_decided(self) -> bool:
+        """Whether the connection stands, or never will."""
+        status = self._connection.status
+        return status is ConnectionStatus.CONNECTED or (
+            status is ConnectionStatus.DISCONNECTED and self._core is not None
+        )
+
     def _begin(self, port: int, hostname: str, token: bytes | None) -> None:
         """Check the arguments and claim the run."""
         check_port(port)
@@ -389,8 +397,8 @@ class Client:
         )
         self._mirror.clear()
         self._exchange.counters.reset()
-        self._core = core
         self._connection = ClientConnection(core, self._config, self._exchange.counters)
+        self._core = core
 
     def _run(self, port: int, hostname: str, token: bytes | None) -> None:
         """The claimed run, in the thread that serves."""
@@ -420,6 +428,9 @@ class Client:
                     loop.serve()
             except OSError as error:
                 self._failed(f"no UDP socket for a connection: {error}")
+            except BaseException as error:
+                self._failed(f"the client was interrupted: {error!r}")
+                raise
             finally:
                 self._loop = None
                 loop.close()

@@ -36,11 +36,13 @@ class RunGuard:
 
     Args:
         what: names the object in errors: `server`.
+        state: what it does while it runs: `runs`.
         exit_timeout_s: how long the interpreter's exit waits for the end of a run.
     """
 
-    def __init__(self, what: str, exit_timeout_s: float) -> None:
+    def __init__(self, what: str, state: str, exit_timeout_s: float) -> None:
         self._what = what
+        self._state = state
         self._exit_timeout_s = exit_timeout_s
         self._lock = allocate_rlock()
         self._ended = Signal()
@@ -64,16 +66,22 @@ class RunGuard:
                 f"this {self._what} ran in the parent process when it forked; make a new one in the child"
             )
 
-    def claim(self) -> None:
-        """Reserve the run. Raises `AlreadyRunningError`."""
+    @property
+    def is_stop_requested(self) -> bool:
+        """Whether the run is to end."""
+        return self._is_stop_requested
+
+    def claim(self, request_stop: Callable[[], None] | None = None) -> None:
+        """Reserve the run, which `request_stop` will end. Raises `AlreadyRunningError`."""
         self.check_process()
         with self._lock:
             if self.is_claimed:
                 raise AlreadyRunningError(
-                    f"this {self._what} runs already; one object serves one run at a time"
+                    f"this {self._what} {self._state} already; one object serves one run at a time"
                 )
             self._claims += 1
             self._is_stop_requested = False
+            self._request_stop = request_stop
             self._thread_ident = None
 
     def release(self) -> None:

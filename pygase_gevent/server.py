@@ -96,7 +96,7 @@ class Server:
         self._encoder = EventEncoder(deliveries, config)
         self._handlers = UniversalEventHandler()
         self._clients = Clients(config, self._handlers)
-        self._guard = RunGuard("server", config.exit_timeout_s)
+        self._guard = RunGuard("server", "runs", config.exit_timeout_s)
         self._core: ServerCore | None = None
         self._state_encoder: StateEncoder | None = None
         self._loop: ServerLoop | None = None
@@ -123,10 +123,10 @@ class Server:
 
     @property
     def hostname(self) -> str | None:
-        """What the server is bound to; `None` while it does not run."""
+        """What the server is bound to, `'localhost'` for loopback; `None` while it does not run."""
         if self._address is None:
             return None
-        return "localhost" if self._address[0] == "127.0.0.1" else self._address[0]
+        return "localhost" if self._address[0] in ("127.0.0.1", "::1") else self._address[0]
 
     @property
     def port(self) -> int | None:

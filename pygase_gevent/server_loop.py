@@ -36,6 +36,8 @@ logger = logging.getLogger("pygase_gevent.server")
 
 _STOP_ANNOUNCEMENTS = 3
 _STOP_ANNOUNCEMENT_S = 0.02
+_LEAVING_S = 0.1
+"""How often it is looked whether those who left are through with their handlers."""
 
 
 @dataclass
@@ -90,6 +92,7 @@ class ServerLoop(NetworkLoop):
         self._woken: dict[Client, None] = {}
         self._due: dict[Client, None] = {}
         self._leaving: list[Client] = []
+        self._leaving_timer = environment.timer(self._forget_idle)
         self._pusher = StatePusher(environment, config, store, encoder, self.wake)
 
     # --- life -----------------------------------------------------------------------------------
@@ -132,6 +135,7 @@ class ServerLoop(NetworkLoop):
 
     def close(self) -> None:
         self._pusher.close()
+        self._leaving_timer.close()
         super().close()
 
     def say_goodbye(self) -> None:
@@ -168,7 +172,6 @@ class ServerLoop(NetworkLoop):
 
     def handle_core_timer(self, now: float, unix_time: int) -> None:
         self._core.handle_timer(now, unix_time)
-        self._leaving = [client for client in self._leaving if not client.exchange.is_idle]
 
     def send_due(self, now: float) -> list[tuple[bytes, Address]]:
         core, touched = self._core, self._touched
@@ -271,6 +274,13 @@ class ServerLoop(NetworkLoop):
         for clients in (self._touched, self._due):
             clients.pop(client, None)
         self._leaving.append(client)
+        self._leaving_timer.start(_LEAVING_S)
+
+    def _forget_idle(self) -> None:
+        """Whose handlers have all run is gone."""
+        self._leaving = [client for client in self._leaving if not client.exchange.is_idle]
+        if self._leaving:
+            self._leaving_timer.start(_LEAVING_S)
 
     def _tell(self, client: Client, what: str, hook: Callable[[Address], object] | None) -> None:
         if hook is not None:

@@ -59,9 +59,11 @@ RunScript = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def run_script() -> RunScript:
-    """Runs Python source in a process of its own, patched if this one is: `run_script(source, timeout=...)`."""
+    """Runs Python source in a process of its own, patched if this one is: `run_script(source)`."""
 
-    def run(source: str, *, timeout: float = 30.0, patched: bool = IS_PATCHED) -> subprocess.CompletedProcess[str]:
+    def run(
+        source: str, *, timeout: float = 30.0, patched: bool = IS_PATCHED
+    ) -> subprocess.CompletedProcess[str]:
         prefix = "from gevent import monkey; monkey.patch_all()\n" if patched else ""
         return subprocess.run(
             [sys.executable, "-X", "faulthandler", "-c", prefix + textwrap.dedent(source)],

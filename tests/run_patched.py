@@ -1,4 +1,4 @@
-"""Runs pytest in a process where `gevent.monkey.patch_all()` came first: `python tests/run_patched.py ...`."""
+"""Runs pytest in a process where `patch_all()` came first: `python tests/run_patched.py [arguments]`."""
 
 from __future__ import annotations
 

@@ -15,7 +15,10 @@ import pexpect
 import pytest
 
 from demos.chat import rules
+from demos.processes import parse_address
 from pygase_gevent import TO_DELETE
+from pygase_gevent.testing.link import LinkOptions
+from pygase_gevent.testing.relay import Relay
 
 CHAT = [sys.executable, "-m", "demos.chat"]
 SECONDS = 30  # generous: these wait on conditions
@@ -184,6 +187,32 @@ def test_names_are_unique_and_rooms_apart(server: str) -> None:
     assert first_reads.read().splitlines() == ["* ann2 joined lobby", "* ann2 left"]
     assert first.wait(SECONDS) == 0
     for output in (first_reads, second_reads):
+        output.close()
+
+
+def test_over_a_bad_line_nothing_is_lost_or_said_twice_and_the_order_stays(server: str) -> None:
+    line = LinkOptions(loss=0.2, delay_s=0.02, jitter_s=0.01, duplicate=0.1, corrupt=0.02)
+    with Relay(parse_address(server), up=line, seed=1) as relay:
+        ann, ann_types, ann_reads = start("--join", server, "--name", "ann")
+        read_until(ann_reads, "* in lobby: ann")
+        ben, ben_types, ben_reads = start("--join", f"localhost:{relay.port}", "--name", "ben")
+        read_until(ben_reads, "* in lobby: ann, ben")
+        read_until(ann_reads, "* ben joined lobby")
+        for number in range(200):
+            print(number, file=ben_types if number % 2 else ann_types, flush=True)
+        at_ben = [ben_reads.readline().rstrip("\n") for _ in range(200)]
+        ben_types.close()
+        at_ann = read_until(ann_reads, "* ben left")[:-1]
+        assert at_ann == at_ben and ben_reads.read() == ""
+        assert sorted(int(line.partition("> ")[2]) for line in at_ann) == list(range(200))
+        for name, first in (("ann", 0), ("ben", 1)):
+            assert [line for line in at_ann if name in line] == [
+                f"<{name}> {number}" for number in range(first, 200, 2)
+            ]
+        assert relay.up_counts["lost"] > 0
+    ann_types.close()
+    assert (ann.wait(SECONDS), ben.wait(SECONDS)) == (0, 0)
+    for output in (ann_reads, ben_reads):
         output.close()
 
 

@@ -17,7 +17,14 @@ LIMIT_S = 150
 @pytest.mark.skipif("PYGASE_TESTS_PATCHED" in os.environ, reason="this process is it")
 def test_under_patch_all() -> None:
     process = subprocess.Popen(
-        [sys.executable, TESTS / "run_patched.py", "-m", "crosses_threads and not slow", "-p", "no:cacheprovider"],
+        [
+            sys.executable,
+            TESTS / "run_patched.py",
+            "-m",
+            "crosses_threads and not slow",
+            "-p",
+            "no:cacheprovider",
+        ],
         cwd=TESTS.parent,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

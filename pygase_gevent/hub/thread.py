@@ -164,16 +164,15 @@ class HubThread(PatchableThread):
 
     def _run_natively(self) -> None:
         self._thread_id = get_ident()
-        key = threading.get_ident()  # differs from ours when patched: then it is this greenlet's
         try:
             self._os_thread_id = threading.get_native_id()
-            _enter_active_threads(key, self)
+            _enter_active_threads(self._thread_id, self)
             sys.settrace(threading.gettrace())
             sys.setprofile(threading.getprofile())
             self._run_and_report()
             destroy_hub_of_this_thread()
         finally:
-            _leave_active_threads(key)
+            _leave_active_threads(self._thread_id)
             self._finish()
 
     def _run_and_report(self) -> None:
@@ -197,7 +196,7 @@ class HubThread(PatchableThread):
     def _after_fork(self, new_ident: int | None = None) -> None:
         """Called by `threading` after a fork (3.13); its own version asserts on a handle we do not have."""
         if new_ident is not None:
-            self._thread_id = new_ident
+            self._thread_id = get_ident()
 
 
 def destroy_hub_of_this_thread() -> None:
@@ -218,9 +217,11 @@ def destroy_hub_of_this_thread() -> None:
 def _enter_active_threads(key: int, thread: threading.Thread) -> None:
     """Makes `threading.current_thread()` and `enumerate()` know the thread.
 
-    There is no public way; without it each record that a handler logs names a "Dummy-1" thread.
+    There is no public way; without it each record that a handler logs names a "Dummy-1" thread. Where
+    `threading` is patched each greenlet is a thread of its own, and ours has no place among them.
     """
-    cast("dict[int, threading.Thread]", threading._active)[key] = thread  # type: ignore[attr-defined]
+    if not monkey.is_module_patched("threading"):
+        cast("dict[int, threading.Thread]", threading._active)[key] = thread  # type: ignore[attr-defined]
 
 
 def _leave_active_threads(key: int) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from pygase_gevent import Backend, Client, GameState, GameStateStore, Server
 
-from .helpers import FAST
+from .helpers import FAST, NativeThread
 
 
 class Net:
@@ -81,9 +81,12 @@ class Net:
         self._ends.append(function)
 
     def close(self) -> None:
-        """Ends everything, clients first."""
-        for client, _ in self._clients:
+        """Ends everything, clients first: all of them at once, since a goodbye takes its time."""
+        goodbyes = [NativeThread(client.disconnect) for client, _ in self._clients[1:]]
+        for client, _ in self._clients[:1]:
             client.disconnect()
+        for goodbye in goodbyes:
+            goodbye.wait()
         for end in reversed(self._ends):
             end()
         for _, thread in self._clients:

@@ -117,7 +117,8 @@ class Router:
     Attributes:
         ports: what to dial instead of the server's port.
         outer_addresses: what the server may see.
-        datagrams: everything that passed, either way.
+        datagrams: everything that came, either way.
+        is_mute: assign `True`, and nothing more passes from the server to the clients.
     """
 
     def __init__(self, port: int, clients: int = 1) -> None:
@@ -129,6 +130,7 @@ class Router:
         self.outer_addresses = [sock.getsockname() for sock in self._outer]
         self._routes: dict[int, int | None] = dict.fromkeys(range(clients), 0)
         self._clients: dict[int, tuple[str, int]] = {}
+        self.is_mute = False
         self._is_closed = False
         self._thread = threading.Thread(target=self._forward)
         self._thread.start()
@@ -171,6 +173,8 @@ class Router:
             outer = self._routes[client]
             if outer is not None:
                 self._outer[outer].sendto(datagram, self._server)
+            return
+        if self.is_mute:
             return
         for client, outer in self._routes.items():
             if outer == self._outer.index(sock) and client in self._clients:

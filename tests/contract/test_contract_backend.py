@@ -126,6 +126,17 @@ def test_a_backend_runs_again_after_shutdown(net: Net) -> None:
     client.wait_until(lambda state: state.n > reached, timeout=5.0)
 
 
+def test_the_librarys_own_names_are_dropped_from_the_wire(net: Net) -> None:
+    made = net.backend(GameState(n=1), event_handlers={"PING": (got := Recorder())})
+    client = net.client(made.server)
+    client.dispatch_event("PING", client_address=("6.6.6.6", 6), game_state=6, dt=6, own=1, retries=3)
+    kwargs = got.wait()[0].kwargs
+    assert kwargs.pop("client_address") == only_address(made.server)
+    assert kwargs.pop("game_state").n == 1
+    assert 0 < kwargs.pop("dt") < 6
+    assert kwargs == {"own": 1}
+
+
 # --- hooks ------------------------------------------------------------------------------------------
 
 

@@ -455,6 +455,14 @@ def test_events_carry_positional_and_keyword_arguments_to_the_server(net: Net) -
     assert seen == [((1, [2, 3]), {"when": {"x": None}, "client_address": only_address(server)})]
 
 
+def test_the_librarys_own_names_are_dropped_from_the_wire(net: Net) -> None:
+    server = net.server()
+    client = net.client(server)
+    client.register_event_handler("NEWS", got := Recorder())
+    server.dispatch_event("NEWS", client_address=("6.6.6.6", 6), game_state=6, dt=6, own=1, retries=3)
+    assert got.wait()[0].kwargs == {"own": 1}
+
+
 # --- for drawing ------------------------------------------------------------------------------------
 
 

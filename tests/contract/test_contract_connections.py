@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from pygase_gevent import ConnectionStatus, Delivery, GameState
+from pygase_gevent import Client, ConnectionStatus, Delivery, GameState
+from pygase_gevent.config import Config
 from pygase_gevent.tokens import issue_connect_token
 
 from .conftest import Net
@@ -59,6 +60,12 @@ def test_quality_is_good_on_a_good_line(net: Net) -> None:
         eventually(lambda connection=connection: connection.quality == "good")
 
 
+def test_quality_is_bad_above_the_limits_of_the_config(net: Net) -> None:
+    config = Config(bad_latency_s=1e-9, close_linger_s=0.03)
+    client = net.client(net.server(), config=config)
+    eventually(lambda: client.connection.quality == "bad")
+
+
 def test_stats_count_packets_and_bytes_each_way(net: Net) -> None:
     for connection in both(net):
         eventually(lambda connection=connection: connection.stats.packets_received > 0)
@@ -87,8 +94,6 @@ def test_claims_are_what_the_token_said(net: Net) -> None:
     claims = {"name": "ada", "level": 7}
     server = net.server(key=KEY)
     token = issue_connect_token(key=KEY, server_addresses=[("127.0.0.1", server.port)], claims=claims)
-    from pygase_gevent import Client
-
     client = Client(config=FAST)
     net.connect(client, server, token=token)
     assert server.connections[only_address(server)].claims == claims

@@ -11,7 +11,7 @@ from pygase_gevent import Client, Delivery, GameState, GameStateUpdate, MessageT
 from pygase_gevent.config import Config
 
 from .conftest import Net
-from .helpers import FAST, Recorder, eventually, is_up, only_address, shows
+from .helpers import FAST, Recorder, Router, eventually, is_up, only_address, shows
 
 pytestmark = pytest.mark.crosses_threads
 
@@ -177,6 +177,47 @@ def test_retries_apply_to_unreliable_events_and_are_ignored_by_reliable_ones(net
     got.wait(1)
     sure.wait(2)
     assert (len(got.calls), len(sure.calls)) == (1, 2)
+
+
+def test_retries_resend_what_was_lost(net: Net) -> None:
+    server = net.server()
+    server.register_event_handler("ONCE", once := Recorder())
+    server.register_event_handler("AGAIN", again := Recorder())
+    router = Router(server.port)
+    net.at_end(router.close)
+    client = net.client(router.ports[0])
+    router.route(0, None)
+    client.dispatch_event("ONCE")
+    client.dispatch_event("AGAIN", retries=50)
+    eventually(lambda: client.connection.stats.resends >= 1)  # so both were sent, and lost
+    router.route(0, 0)
+    again.wait()
+    client.dispatch_event("AGAIN", "and on", retries=50)
+    again.wait(2)
+    assert again.args == [(), ("and on",)]
+    assert once.calls == []
+
+
+@pytest.mark.parametrize("delivery", Delivery)
+def test_an_event_resent_because_its_ack_was_lost_is_handled_once(net: Net, delivery: Delivery) -> None:
+    server = net.server()
+    server.register_event_handler("NEWS", got := Recorder())
+    router = Router(server.port)
+    net.at_end(router.close)
+    client = net.client(router.ports[0], deliveries={"NEWS": delivery})
+    acked = Recorder()
+    router.is_mute = True
+    client.dispatch_event("NEWS", 1, retries=50, ack_callback=acked)
+    got.wait()
+    eventually(lambda: client.connection.stats.resends >= 2)
+    assert acked.calls == []
+    router.is_mute = False
+    acked.wait()
+    client.dispatch_event("NEWS", 2, retries=50, ack_callback=acked)
+    acked.wait(2)
+    got.wait(2)
+    assert got.args == [(1,), (2,)]
+    assert len(acked.calls) == 2
 
 
 # --- any size ---------------------------------------------------------------------------------------

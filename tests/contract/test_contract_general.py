@@ -352,6 +352,10 @@ def test_no_datagram_raises_out_of_the_library_or_disturbs_a_connection(
         for datagram in garbage:
             stranger.sendto(datagram, ("127.0.0.1", server.port))
             stranger.sendto(datagram, client_address)
+    # Each is counted by its reason, on both sides.
+    eventually(lambda: sum(server.stats.drops.values()) >= len(garbage))
+    eventually(lambda: sum(client.connection.stats.drops.values()) >= len(garbage))
+    assert all(isinstance(reason, str) and reason for reason in server.stats.drops)
     client.dispatch_event("PING", retries=10)
     got.wait()
     assert is_up(client)

@@ -100,7 +100,7 @@ def test_any_thread_may_iterate_the_connections_it_got(net: Net) -> None:
             net.client(server).disconnect()
     finally:
         stop.append(True)
-    assert thread.wait() > 0
+    thread.wait()
 
 
 def test_the_client_address_is_the_sessions_name_also_after_a_resume(net: Net) -> None:

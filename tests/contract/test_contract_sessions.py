@@ -208,7 +208,9 @@ def test_a_client_whose_server_does_not_come_back_ends_with_the_reason(net: Net)
     assert call.args == (client.connection.disconnect_reason,)
 
 
-def test_a_ticket_is_a_new_session_for_another_process_of_the_server(net: Net) -> None:
+def test_a_ticket_is_a_new_session_for_another_process_of_the_server(
+    net: Net, caplog: pytest.LogCaptureFixture
+) -> None:
     first = net.server(key=KEY, deliveries=RELIABLE)
     lost = Recorder()
     connected: list[Any] = []
@@ -219,6 +221,7 @@ def test_a_ticket_is_a_new_session_for_another_process_of_the_server(net: Net) -
     first.shutdown()
     eventually(lambda: not is_up(client))
     client.dispatch_event("NEWS", "for the old one", ack_callback=lost)
+    client.dispatch_event("NEWS", "for the old one too", ack_callback=lost)
     # As from a new process: a server that knows nothing but the key.
     second = net.idle_server(GameState(a=2), key=KEY)
     second.register_event_handler("NEWS", got := Recorder())
@@ -229,6 +232,7 @@ def test_a_ticket_is_a_new_session_for_another_process_of_the_server(net: Net) -
     got.wait()
     assert got.args == [("for the new one",)]
     assert lost.calls == []
+    assert any("2 pending events were discarded" in record.getMessage() for record in caplog.records)
     client.wait_until(lambda state: shows(state, a=2), timeout=5.0)
 
 

@@ -150,7 +150,7 @@ def test_each_handler_sees_the_state_as_those_before_it_left_it(make_loop: Calla
     assert seen == list(range(20))
 
 
-def test_a_time_step_that_raises_is_logged_and_skipped_and_the_loop_goes_on(
+def test_a_time_step_that_raises_is_logged_counted_and_skipped_and_the_loop_goes_on(
     make_loop: Callable[..., Loop], caplog: pytest.LogCaptureFixture
 ) -> None:
     calls: list[int] = []
@@ -164,6 +164,7 @@ def test_a_time_step_that_raises_is_logged_and_skipped_and_the_loop_goes_on(
     loop = make_loop(time_step=step)
     loop.start()
     eventually(lambda: hasattr(loop.store.get_game_state(), "n"))
+    assert loop.machine.time_step_errors == 2
     errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert errors and errors[0].name.startswith("pygase_gevent")
     assert "time_step" in errors[0].getMessage() or "time step" in errors[0].getMessage()

@@ -143,6 +143,12 @@ class Player:
         self.client.try_to(lambda state: state.tick, timeout=30)
         return self
 
+    def next_state(self, *, ticks: int = 1) -> GameState:
+        """Waits for a state that is so many ticks newer than the one it has, and returns it."""
+        tick = self.state().tick
+        self.client.wait_until(lambda state: state.tick >= tick + ticks, timeout=30)
+        return self.state()
+
     def state(self) -> GameState:
         with self.client.access_game_state() as state:
             return state

@@ -104,8 +104,7 @@ def abuse() -> Iterator[Abuse]:
         abuse.ping()
         assert list(game.hooks) == [("join", game.only_client)]
         assert player.hooks == ["connect"]
-        tick = player.state().tick
-        player.client.wait_until(lambda state: state.tick > tick + 5, timeout=30)
+        player.next_state(ticks=5)
     game.backend.shutdown()
 
 

@@ -45,7 +45,7 @@ class Program:
         self.sleep: Callable[[float], Any] = time.sleep if in_threads else gevent.sleep
         self.store = GameStateStore(GameState(steps=0, players={}, world={"size": [3, 4]}))
         self.machine = GameStateMachine(self.store)
-        self.machine.time_step = lambda game_state, dt: {"steps": game_state.steps + 1}
+        self.machine.time_step = self.time_step  # type: ignore[method-assign]
         self.machine.register_event_handler("MOVE", self.move)
         self.server = Server(self.store, deliveries=DELIVERIES)
         self.client = Client(deliveries=DELIVERIES)
@@ -155,6 +155,9 @@ class Program:
         self.client.wait_until(lambda state: state.steps > steps + 5, timeout=LIMIT_S)
 
     # --- helpers --------------------------------------------------------------------------------
+
+    def time_step(self, game_state: GameState, dt: float) -> dict[str, Any]:
+        return {"steps": game_state.steps + 1}
 
     def move(self, name: str, x: float) -> dict[str, Any]:
         return {"players": {name: {"x": x}}}
