@@ -127,6 +127,8 @@ class ClientLoop(NetworkLoop):
 
     def _finish(self) -> None:
         exchange, grace_s = self._exchange, self.config.handler_grace_s
+        if self._core.phase is not ClientPhase.CLOSED:  # this greenlet is being killed, say
+            self._core.disconnect(self.environment.now())
         self._send_all()
         self.close()
         if exchange.at_work:  # on_close, most likely
@@ -150,10 +152,14 @@ class ClientLoop(NetworkLoop):
         is_ipv6 = ":" in server[0]
         if core.socket_generation == self._generation and is_ipv6 == self._is_ipv6:
             return
-        self._send_all()
         self._generation, self._is_ipv6 = core.socket_generation, is_ipv6
         bind = ("::" if is_ipv6 else "0.0.0.0", 0)
-        self.use_socket(self.environment.open_udp(bind=bind, config=self.config))
+        try:
+            self.use_socket(self.environment.open_udp(bind=bind, config=self.config))
+        except OSError as error:
+            if self.socket is None:
+                raise
+            logger.warning("no new socket to reach %s with: %s", server, error)
 
     def _take_core_events(self) -> None:
         while (event := self._core.next_event()) is not None:

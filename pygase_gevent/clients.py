@@ -27,9 +27,10 @@ class Client:
         timer: fires when the session wants to be looked at; `None` while no server runs.
         timer_at: what it is armed for.
         next_state_at: not before then does it get another state.
+        content_version: the store's, if it has told that it has that content; else -1.
     """
 
-    __slots__ = ("connection", "exchange", "next_state_at", "peer", "timer", "timer_at")
+    __slots__ = ("connection", "content_version", "exchange", "next_state_at", "peer", "timer", "timer_at")
 
     def __init__(self, peer: ServerPeer, exchange: Exchange, config: Config) -> None:
         self.peer = peer
@@ -38,6 +39,7 @@ class Client:
         self.timer: Timer | None = None
         self.timer_at: float | None = None
         self.next_state_at = 0.0
+        self.content_version = -1
 
 
 class Clients:
@@ -91,8 +93,9 @@ class Clients:
         client: Client
 
         def wake() -> None:
-            if self.wake is not None:
-                self.wake(client)
+            wake_client = self.wake
+            if wake_client is not None:
+                wake_client(client)
 
         exchange = Exchange(
             config=self._config,

@@ -225,3 +225,8 @@ class Config:
             )
         if self.max_state_packets > 255:
             raise ArgumentError("Config.max_state_packets must be at most 255 (one byte on the wire)")
+        if max(self.max_event_bytes, self.max_state_bytes) > 64 * 1024 * 1024:
+            raise ArgumentError(
+                "Config.max_event_bytes and max_state_bytes must be at most 64 MiB"
+                " (fragments are counted in 16 bits on the wire)"
+            )

@@ -7,6 +7,7 @@ at any time, also after the connection is over.
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, overload
 
@@ -78,7 +79,7 @@ class HandlerCounters:
     calls_handled: int = 0
     handler_errors: int = 0
     unhandled: int = 0
-    drops: dict[str, int] = field(default_factory=dict)
+    drops: Counter[str] = field(default_factory=Counter)
 
     def reset(self) -> None:
         """Count from zero: another connection begins."""
@@ -86,7 +87,7 @@ class HandlerCounters:
 
     def drop(self, reason: str) -> None:
         """Count a message that nobody gets."""
-        self.drops[reason] = self.drops.get(reason, 0) + 1
+        self.drops[reason] += 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +121,7 @@ class ConnectionStats:
     calls_handled: int
     handler_errors: int
     unhandled: int
-    drops: dict[str, int]
+    drops: Counter[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +137,7 @@ class ServerStats:
     dropped: int
     resumed: int
     left: int
-    drops: dict[str, int]
+    drops: Counter[str]
 
 
 class _Connection:
@@ -167,9 +168,8 @@ class _Connection:
         """Packets and bytes each way, loss, jitter, resends, handlers' errors, drops by reason."""
         session, counters = self._session, self._counters
         stats = session.stats
-        drops = dict(stats.drops)
-        for reason, count in dict(counters.drops).items():
-            drops[reason] = drops.get(reason, 0) + count
+        # Copied in one step each: the hub's thread goes on counting.
+        drops = Counter(stats.drops) + Counter(counters.drops) + self._datagram_drops
         return ConnectionStats(
             packets_sent=stats.packets_sent,
             packets_received=stats.packets_received,
@@ -186,6 +186,11 @@ class _Connection:
             unhandled=counters.unhandled,
             drops=drops,
         )
+
+    @property
+    def _datagram_drops(self) -> Counter[str]:
+        """What was dropped before it reached a session; a server counts that for all clients together."""
+        return Counter()
 
 
 class ServerConnection(_Connection):
@@ -258,6 +263,10 @@ class ClientConnection(_Connection):
     def remote_address(self) -> Address | None:
         """The server's address: the one that is dialled, or was last."""
         return None if self._core is None else self._core.server_address
+
+    @property
+    def _datagram_drops(self) -> Counter[str]:
+        return Counter() if self._core is None else self._core.netcode_drops
 
     @property
     def status(self) -> ConnectionStatus:

@@ -94,7 +94,7 @@ class Exchange:
         self._session: Session | None = None
         self._environment: Environment | None = None
         self._waiting_calls: deque[bytes] = deque()
-        self._running_calls: set[Any] = set()
+        self._running_calls: dict[Any, None] = {}
         self._unhandled_types: set[str] = set()
         self._is_over = False
 
@@ -228,7 +228,16 @@ class Exchange:
 
     def push_news(self, what: str, hook: Callable[..., object], *arguments: Any) -> None:
         """The same for a hook that hands its news on: if it returns `False` it is asked again."""
-        self.push_hook(what, self._repeat, partial(hook, *arguments))
+        push = partial(hook, *arguments)
+
+        def tell() -> None:
+            try:
+                self._handling.run(what, self._repeat, push)
+            except GreenletExit:  # the server stops; the news is told when it runs again
+                self._queue.put_back(tell)
+                raise
+
+        self._queue.push_in_order(tell)
 
     # --- inside: events -------------------------------------------------------------------------
 
@@ -249,7 +258,7 @@ class Exchange:
             try:
                 self._handling.run(f"event wire of event {event_type!r}", push)
             except GreenletExit:  # the server stops; the session keeps the event
-                self._queue.put_back(message)
+                self._queue.put_back(partial(self._handle_event, message))
                 raise
         if is_known:
             self.counters.events_handled += 1
@@ -267,6 +276,8 @@ class Exchange:
                 self.counters.drop("event_wire_full")
                 return
             environment.sleep(config.wire_retry_s)
+            if self._environment is None:
+                raise GreenletExit("the server stops")
             if self._is_over:  # everything of a session that left is freed within a second
                 patience_s -= config.wire_retry_s
 
@@ -289,11 +300,11 @@ class Exchange:
         environment = self._environment
         while environment is not None and waiting and len(self._running_calls) < self._config.max_calls:
             greenlet = environment.spawn(self._answer, waiting.popleft())
-            self._running_calls.add(greenlet)
+            self._running_calls[greenlet] = None
             greenlet.link(self._call_done)
 
     def _call_done(self, greenlet: Any) -> None:
-        self._running_calls.discard(greenlet)
+        self._running_calls.pop(greenlet, None)
         self._begin_calls()
 
     def _answer(self, body: bytes) -> None:

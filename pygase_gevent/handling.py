@@ -76,19 +76,20 @@ class HandlerQueue:
         self._handle = handle
         self._jobs: deque[Job] = deque()
         self._next_message: MessageSource | None = None
-        self._environment: Environment | None = None
+        self._run: _Run | None = None
         self._greenlet: Any = None
 
     # --- in the hub's thread --------------------------------------------------------------------
 
     def start(self, environment: Environment) -> None:
         """From now on there is a hub to run in; what waited goes on."""
-        self._environment = environment
+        self._run = _Run(environment)
+        self._greenlet = None  # one of an earlier run that would not end is on its own
         self.wake()
 
     def stop(self) -> None:
         """No new job is begun."""
-        self._environment = None
+        self._run = None
 
     @property
     def at_work(self) -> list[Any]:
@@ -114,14 +115,15 @@ class HandlerQueue:
         self._jobs.append(job)
         self.wake()
 
-    def put_back(self, message: ReceivedMessage) -> None:
-        """A message that could not be handled now is the next one again."""
-        self._jobs.appendleft(_MessageJob(self._handle, message))
+    def put_back(self, job: Job) -> None:
+        """What could not be done now is the next job again."""
+        self._jobs.appendleft(job)
 
     def wake(self) -> None:
         """There may be work."""
-        if self._greenlet is None and self._environment is not None:
-            self._greenlet = self._environment.spawn(self._work, self._environment)
+        run = self._run
+        if self._greenlet is None and run is not None:
+            self._greenlet = run.environment.spawn(self._work, run)
 
     @property
     def is_idle(self) -> bool:
@@ -140,10 +142,11 @@ class HandlerQueue:
                 return
             self._jobs.append(_MessageJob(self._handle, message))
 
-    def _work(self, environment: Environment) -> None:
+    def _work(self, run: _Run) -> None:
+        environment = run.environment
         try:
             pause_at = environment.now() + self._config.receive_batch_s
-            while self._environment is environment:
+            while self._run is run:
                 if self._jobs:
                     self._jobs.popleft()()
                 else:
@@ -155,7 +158,8 @@ class HandlerQueue:
                     environment.sleep(0)
                     pause_at = environment.now() + self._config.receive_batch_s
         finally:
-            self._greenlet = None
+            if self._run is run or self._run is None:
+                self._greenlet = None
 
 
 class PumpQueue(HandlerQueue):
@@ -205,6 +209,15 @@ class PumpQueue(HandlerQueue):
             self._is_full = False
             self._ask_for_more()
         return count
+
+
+class _Run:
+    """From a start to the next stop."""
+
+    __slots__ = ("environment",)
+
+    def __init__(self, environment: Environment) -> None:
+        self.environment = environment
 
 
 class _MessageJob:

@@ -21,7 +21,6 @@ from pygase_gevent.hub.environment import Environment, Timer
 from pygase_gevent.hub.process import forget_fork, on_fork
 from pygase_gevent.hub.signal import Outcome
 from pygase_gevent.hub.udp import UdpSocket
-from pygase_gevent.hub.watchdog import Watchdog
 from pygase_gevent.protocol.address import Address
 
 logger = logging.getLogger(__name__)
@@ -43,7 +42,7 @@ class NetworkLoop:
         self.config = config
         self.stop_requested: Outcome[None] = Outcome()
         self.bridge = Bridge(config)
-        self.watchdog = Watchdog(config, environment.now)
+        self.watchdog = environment.watchdog(config)
         self.socket: UdpSocket | None = None
         self._is_turn_due = False
         self._is_wake_posted = False
@@ -172,18 +171,23 @@ class NetworkLoop:
         self._is_turn_due = False
         if self.socket is None or self.socket.is_closed:
             return
-        environment = self.environment
-        if self._is_core_due:
-            self._is_core_due = False
-            # Whoever was stopped for seconds must hear what waits before it judges silence.
-            for _ in range(_MAX_CATCH_UP_BATCHES):
-                if self._receiver is None or not self._receive(self.socket):
-                    break
-            now = environment.now()
-            self.handle_core_timer(now, environment.unix_time())
-            self.take_arrivals(now)
-        self.send_now()
-        self._arm_core_timer(environment.now())
+        try:
+            if self._is_core_due:
+                self._is_core_due = False
+                self._handle_core_timer(self.socket)
+            self.send_now()
+        except Exception:
+            logger.exception("a turn of the network loop failed; this is a bug in pygase_gevent")
+        self._arm_core_timer(self.environment.now())
+
+    def _handle_core_timer(self, socket: UdpSocket) -> None:
+        # Whoever was stopped for seconds must hear what waits before it judges silence.
+        for _ in range(_MAX_CATCH_UP_BATCHES):
+            if self._receiver is None or not self._receive(socket):
+                break
+        now = self.environment.now()
+        self.handle_core_timer(now, self.environment.unix_time())
+        self.take_arrivals(now)
 
     def _arm_core_timer(self, now: float) -> None:
         due = self.next_core_timer()

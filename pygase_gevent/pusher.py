@@ -2,7 +2,8 @@
 
 A published state goes out at once, to each client at most `Config.state_rate_hz` times a second;
 faster publishing is thinned by a timer. The encoder makes each delta once, however many clients it
-goes to.
+goes to. While the content stays the same, and all have it, publishing costs nothing: that the
+`time_order` grows goes along with the sessions' keep-alives.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ class StatePusher:
         self._encoder = encoder
         self._wake = wake
         self._is_published = False
+        self._content_version = -1  # of the last sweep
+        self._have_all = False  # whether every client had that content
         self._timer: Timer = environment.timer(self._came_due)
         store.subscribe(self._published)
 
@@ -54,15 +57,19 @@ class StatePusher:
         if not self._is_published:
             return []
         self._is_published = False
+        version = self._content_version = self._store.snapshot()[1]
+        self._have_all = True
         due: list[Client] = []
         next_at = None
         for client in clients:
-            if not client.peer.is_connected:
+            if client.content_version == version or not client.peer.is_connected:
                 continue
             if now >= client.next_state_at:
                 self.push(client, now)
                 due.append(client)
-            elif next_at is None or client.next_state_at < next_at:
+                continue
+            self._have_all = False
+            if next_at is None or client.next_state_at < next_at:
                 next_at = client.next_state_at
         if next_at is not None:
             self._timer.start(max(0.0, next_at - now))
@@ -74,10 +81,19 @@ class StatePusher:
         # A publisher that jitters about the rate itself is not thinned: the next turn counts from
         # when this one was due, up to one interval back.
         client.next_state_at = max(client.next_state_at, now - interval_s) + interval_s
-        client.peer.session.queue_state(self._encoder, now)
+        version = self._store.snapshot()[1]
+        session = client.peer.session
+        session.queue_state(self._encoder, now)
+        if session.state_sender.has_newest_content:
+            client.content_version = version
+        else:
+            client.content_version = -1
+            self._have_all = False
 
     def _published(self) -> None:
         """Called by the store in the publishing thread."""
+        if self._have_all and self._store.snapshot()[1] == self._content_version:
+            return
         if not self._is_published:
             self._is_published = True
             self._wake()

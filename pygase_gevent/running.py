@@ -9,11 +9,12 @@ from contextlib import contextmanager, nullcontext
 from gevent import get_hub
 
 from pygase_gevent.errors import AlreadyRunningError, NotRunningError
+from pygase_gevent.hub.environment import current_environment
 from pygase_gevent.hub.process import forget_fork, on_fork
 from pygase_gevent.hub.signal import Signal, hub_of_this_thread
-from pygase_gevent.hub.thread import HubThread
+from pygase_gevent.hub.thread import HubThread, destroy_hub_of_this_thread
 from pygase_gevent.interrupts import ended_by_exit, ended_by_signals
-from pygase_gevent.locks import allocate_rlock, get_ident
+from pygase_gevent.locks import allocate_rlock
 
 
 @contextmanager
@@ -28,7 +29,7 @@ def own_hub() -> Iterator[None]:
         yield
     finally:
         if not had_hub and not hub.main_hub:
-            hub.destroy(destroy_loop=True)
+            destroy_hub_of_this_thread()
 
 
 class RunGuard:
@@ -94,7 +95,7 @@ class RunGuard:
     @contextmanager
     def running(self) -> Iterator[None]:
         """The claimed run, in the thread that runs it; what hub it made there is destroyed at its end."""
-        self._thread_ident = get_ident()
+        self._thread_ident = current_environment().thread_ident()
         on_fork(self._after_fork)
         try:
             with own_hub():
@@ -136,7 +137,7 @@ class RunGuard:
 
     def is_this_thread(self) -> bool:
         """Whether the calling thread is the one that runs it."""
-        return self._thread_ident == get_ident()
+        return self._thread_ident == current_environment().thread_ident()
 
     def _exit(self) -> None:
         say_goodbye = self._say_goodbye

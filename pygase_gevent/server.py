@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -148,13 +149,13 @@ class Server:
         """Counters since the server was made."""
         core = self._core
         if core is None:
-            return ServerStats(joined=0, dropped=0, resumed=0, left=0, drops={})
+            return ServerStats(joined=0, dropped=0, resumed=0, left=0, drops=Counter())
         return ServerStats(
             joined=core.stats.joined,
             dropped=core.stats.dropped,
             resumed=core.stats.resumed,
             left=core.stats.left,
-            drops=dict(core.netcode_drops + core.stats.drops),
+            drops=Counter(core.netcode_drops) + Counter(core.stats.drops),
         )
 
     # --- life -----------------------------------------------------------------------------------

@@ -116,7 +116,8 @@ class ServerLoop(NetworkLoop):
         self.stop_receiving()
         try:
             for _ in range(_STOP_ANNOUNCEMENTS):
-                self._core.announce_stop(self.environment.now())
+                if not self._core.announce_stop(self.environment.now()):
+                    break
                 self._send(self._core.datagrams_to_send())
                 self.environment.sleep(_STOP_ANNOUNCEMENT_S)
         finally:

@@ -227,7 +227,7 @@ class GameStateMachine:
         environment = self._environment or current_environment()
         run.greenlet = getcurrent()
         if hub_of_this_thread() is not None:  # else nobody can be held up
-            run.watchdog = Watchdog(self._config, environment.now)
+            run.watchdog = environment.watchdog(self._config)
         try:
             if not run.is_stop_requested:
                 self._set_status(GameStatus.ACTIVE)

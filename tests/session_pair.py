@@ -248,4 +248,3 @@ def latencies(pair: Pair, side: Side, sent_at: dict[bytes, float]) -> list[float
 
 def number_body(index: int, size: int = 40) -> bytes:
     return index.to_bytes(8, "big") + bytes(size - 8)
-

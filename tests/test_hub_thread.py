@@ -209,6 +209,17 @@ def test_many_first_hubs_at_once(run_script) -> None:
     assert (done.stdout, done.stderr) == ("8\n", "")
 
 
+@crosses_threads
+def test_greenlets_of_ended_threads_are_not_listed_as_threads() -> None:
+    before = set(threading.enumerate())
+    for _ in range(20):
+        thread = make(lambda: gevent.spawn(threading.current_thread).join())
+        thread.start()
+        thread.join(LIMIT_S)
+    gc.collect()
+    assert len(set(threading.enumerate()) - before) <= 1
+
+
 # --- the interpreter's exit -------------------------------------------------------------------------
 
 PREAMBLE = """

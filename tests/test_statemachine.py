@@ -11,6 +11,7 @@ from pygase_gevent.config import Config
 from pygase_gevent.errors import AlreadyRunningError, ArgumentError, ArgumentTypeError
 from pygase_gevent.event import Event
 from pygase_gevent.gamestate import GameState, GameStateStore, GameStateUpdate, GameStatus
+from pygase_gevent.hub.watchdog import Watchdog
 from pygase_gevent.statemachine import GameStateMachine
 
 LONG_S = 30.0
@@ -26,6 +27,9 @@ class HandMadeEnvironment:
 
     def now(self):
         return self.time
+
+    def watchdog(self, config):
+        return Watchdog(config, self.now)
 
     def sleep(self, seconds):
         self.turns += 1

@@ -7,7 +7,9 @@ loop, whose timers live on a heap and whose clock jumps to the next of them, car
 
 * `now` and `unix_time` (the heap's clock), `entropy` (seeded),
 * `open_udp` and `resolve` (the virtual network),
-* `start_thread`: a `HubThread` subclass whose `_launch` spawns a greenlet of the one virtual hub.
+* `start_thread`: a `HubThread` subclass whose `_launch` spawns a greenlet of the one virtual hub; and
+  `thread_ident`, which tells those apart,
+* `watchdog`: computing takes no virtual time.
 
 What waits does so on the hub's loop (`gevent.sleep`, `Timer`, `Signal`, `Bridge`): those take the
 loop's own timers and `async_` watchers, and need no overriding.
@@ -29,6 +31,8 @@ from pygase_gevent.config import Config
 from pygase_gevent.hub.signal import Outcome, hub_of_this_thread
 from pygase_gevent.hub.thread import HubThread
 from pygase_gevent.hub.udp import UdpSocket, resolve
+from pygase_gevent.hub.watchdog import Watchdog
+from pygase_gevent.locks import get_ident
 from pygase_gevent.protocol.address import Address
 
 if TYPE_CHECKING:
@@ -85,6 +89,14 @@ class Environment:
         )
         thread.start()
         return thread
+
+    def thread_ident(self) -> int:
+        """Tells the calling thread from all others."""
+        return get_ident()
+
+    def watchdog(self, config: Config) -> Watchdog:
+        """Looks after the calling thread's hub; see `Watchdog`."""
+        return Watchdog(config, self.now)
 
     def open_udp(self, *, bind: Address | None, family: int | None = None, config: Config) -> UdpSocket:
         """Opens a UDP socket in the calling thread's hub; see `UdpSocket`."""

@@ -48,7 +48,7 @@ class Signal:
 
     def __init__(self) -> None:
         self._lock = allocate_rlock()
-        self._waiters: set[_Waiter] = set()
+        self._waiters: dict[_Waiter, None] = {}  # woken in the order in which they came
 
     def notify(self) -> None:
         """Has every waiter look again. From any thread; never blocks."""
@@ -58,7 +58,7 @@ class Signal:
         with self._lock:
             for waiter in tuple(self._waiters):
                 if not waiter.wake():
-                    self._waiters.discard(waiter)
+                    self._waiters.pop(waiter, None)
 
     def wait_for(self, predicate: Callable[[], object], timeout: float | None = None) -> bool:
         """Waits until `predicate()` is true. It is called in the waiting greenlet, at each `notify`.
@@ -86,20 +86,20 @@ class Signal:
         try:
             waiter.open(timeout)
             with self._lock:
-                self._waiters.add(waiter)
+                self._waiters[waiter] = None
             while not predicate():
                 if not waiter.wait():
                     return bool(predicate())
             return True
         finally:
             with self._lock:
-                self._waiters.discard(waiter)
+                self._waiters.pop(waiter, None)
             waiter.close()
 
     def after_fork(self) -> None:
         """In the child of a fork: forgets the parent's waiters, and a lock one of them may have held."""
         self._lock = allocate_rlock()
-        self._waiters = set()
+        self._waiters = {}
 
 
 class Outcome(Generic[T]):

@@ -207,6 +207,9 @@ def destroy_hub_of_this_thread() -> None:
     hub = hub_of_this_thread()
     if hub is None:
         return
+    # What waits for the end of the last greenlet has its turn: gevent's bookkeeping of patched threads
+    # is among it, and would keep an entry of each for ever.
+    gevent.sleep(0)
     hub.destroy(destroy_loop=True)
     # A hub that ever ran now stands in the middle of its `run`, where it holds itself alive for ever,
     # with all that its frames refer to (gevent 26.9).

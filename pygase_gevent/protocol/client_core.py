@@ -71,8 +71,9 @@ class ClientCore:
         entropy: Callable[[int], bytes],
         now: float,
     ) -> None:
+        self._config = config
         self.phase = ClientPhase.IDLE
-        self.session = Session(config=config, is_server=False, now=now)
+        self.session = self.new_session(now)
         self.session_id = NO_SESSION
         self.claims: dict[str, Any] = {}
         self.disconnect_reason: DisconnectReason | None = None
@@ -81,7 +82,6 @@ class ClientCore:
         self.discarded_messages = 0
         self.drops: Counter[str] = Counter()
         self._past_drops: Counter[str] = Counter()
-        self._config = config
         self._tokens = TokenSource(
             config=config, protocol_id=protocol_id, private_key=private_key, entropy=entropy
         )
@@ -122,7 +122,7 @@ class ClientCore:
         self._start_attempt(now, unix_time)
 
     def disconnect(self, now: float, *, shutdown_server: bool = False) -> None:
-        """Say goodbye. `Closed` follows after `close_linger_s`, or at once where nobody listens."""
+        """Say goodbye. `Closed` follows when the server confirms it, or after `close_linger_s`."""
         self._now = now
         if self.phase is not ClientPhase.CONNECTED:
             if self.phase not in (ClientPhase.CLOSING, ClientPhase.CLOSED):
@@ -146,6 +146,10 @@ class ClientCore:
     def next_event(self) -> ClientEvent | None:
         """What happened, in order: to the connection, and to messages and state of the session."""
         return self._events.popleft() if self._events else None
+
+    def new_session(self, now: float) -> Session:
+        """Make a session; a subclass may make one of its own kind."""
+        return Session(config=self._config, is_server=False, now=now)
 
     @property
     def server_address(self) -> Address | None:
@@ -183,8 +187,8 @@ class ClientCore:
     @property
     def netcode_drops(self) -> Counter[str]:
         """Datagrams dropped before they reached the session, by reason."""
-        drops = self.drops + self._past_drops
-        return drops if self._netcode is None else drops + self._netcode.drops
+        drops = Counter(self.drops) + Counter(self._past_drops)
+        return drops if self._netcode is None else drops + Counter(self._netcode.drops)
 
     # --- time -----------------------------------------------------------------------------------
 
@@ -271,7 +275,7 @@ class ClientCore:
             self._close(DisconnectReason.INVALID_TOKEN, "the connect token is invalid", by_peer=False)
             return
         elif state is ClientState.DISCONNECTED and self.session.is_attached:
-            self._close(DisconnectReason.GOODBYE, "", by_peer=True)
+            self._close(DisconnectReason.GOODBYE, "", by_peer=self.phase is not ClientPhase.CLOSING)
             return
         elif state is ClientState.CONNECTION_TIMED_OUT and self.session.is_attached:
             self._start_resume(now, unix_time, self._last_heard() + self._timeout_s + self._resume_window_s)
@@ -347,7 +351,7 @@ class ClientCore:
                 self._take_session_events(now)
                 self.discarded_messages += discarded
                 self._tokens.forget_tickets()
-                self.session = Session(config=self._config, is_server=False, now=now)
+                self.session = self.new_session(now)
             self.session_id = welcome.session_id
             self._events.append(Connected(welcome.session_id, discarded))
         assert self._netcode is not None

@@ -13,22 +13,27 @@ from __future__ import annotations
 from collections import deque
 
 from pygase_gevent.config import Config
-from pygase_gevent.errors import ArgumentError, MessageTooLargeError, QueueFullError
+from pygase_gevent.errors import ArgumentError, MessageTooLargeError
 from pygase_gevent.event import Delivery
-from pygase_gevent.protocol.fragments import OutgoingTransfer, TransferOwner, TransferScheduler
+from pygase_gevent.protocol.fragments import OutgoingTransfer, TransferScheduler
 from pygase_gevent.protocol.frame_writer import encode_fragment_prefix, encode_message
-from pygase_gevent.protocol.frames import (
+from pygase_gevent.protocol.frames import MAX_INLINE_BYTES, NO_NUMBER
+from pygase_gevent.protocol.layout import (
     DELIVERY_CODES,
-    MAX_INLINE_BYTES,
-    NO_NUMBER,
     ORDERED,
     RELIABLE,
     SEQUENCED,
-    UNRELIABLE,
     MessageKind,
 )
+from pygase_gevent.protocol.messages import (
+    Channel,
+    ChannelTable,
+    MessageOwner,
+    OutgoingMessage,
+    QueueBounds,
+    RetryTimeouts,
+)
 from pygase_gevent.protocol.packet import PacketBuilder
-from pygase_gevent.protocol.recovery import Carried
 from pygase_gevent.protocol.redundancy import Redundancy
 from pygase_gevent.protocol.stats import SessionStats
 
@@ -36,120 +41,11 @@ MAX_MISFITS = 4
 """Channels whose next message does not fit into what is left of a packet before it counts as full."""
 
 
-class Channel:
-    """Messages that share numbers, in order.
-
-    Attributes:
-        waiting: not sent yet. A sequenced channel holds at most one: the newest.
-        window: sent and numbered, from the oldest that is not done.
-    """
-
-    __slots__ = (
-        "delivery",
-        "is_active",
-        "is_blocked",
-        "is_large",
-        "next_number",
-        "stream",
-        "waiting",
-        "window",
-    )
-
-    def __init__(self, delivery: int, *, stream: int = 0, is_large: bool = False) -> None:
-        self.delivery = delivery
-        self.stream = stream
-        self.is_large = is_large
-        self.next_number = 0
-        self.waiting: deque[OutgoingMessage] = deque()
-        self.window: deque[OutgoingMessage] = deque()
-        self.is_active = False
-        self.is_blocked = False
-
-
-class OutgoingMessage(Carried, TransferOwner):
-    """A message from `send` until it is acknowledged or given up."""
-
-    __slots__ = (
-        "_sender",
-        "body",
-        "channel",
-        "copies",
-        "frame",
-        "is_done",
-        "is_resending",
-        "is_tracked",
-        "kind",
-        "number",
-        "queued_at",
-        "retries_left",
-        "sent_at",
-        "sent_count",
-        "size_bytes",
-        "token",
-        "transfer",
-    )
-
-    def __init__(
-        self,
-        sender: MessageSender,
-        channel: Channel,
-        body: bytes,
-        kind: int,
-        retries: int,
-        token: object,
-        now: float,
-    ) -> None:
-        self._sender = sender
-        self.channel = channel
-        self.body = body
-        self.size_bytes = len(body)
-        self.kind = kind
-        self.retries_left = retries
-        self.token = token
-        self.queued_at = now
-        self.sent_at = now
-        self.sent_count = 0
-        self.copies = 0
-        self.number = NO_NUMBER
-        self.frame = b""
-        self.is_done = False
-        self.is_resending = False
-        self.is_tracked = False
-        self.transfer: OutgoingTransfer | None = None
-
-    @property
-    def is_reliable(self) -> bool:
-        """Whether it must arrive while the session lives."""
-        return self.channel.delivery >= RELIABLE
-
-    def on_acked(self, now: float) -> None:
-        if not self.is_done:
-            self._sender.finish(self, True)
-
-    def on_lost(self, now: float) -> None:
-        self.copies -= 1
-        if not self.is_done and self.copies <= 0:
-            self._sender.send_again(self)
-
-    def on_suspected(self, now: float) -> None:
-        if not self.is_done and self.channel.delivery >= RELIABLE:
-            self._sender.redundancy.suspect(self)
-
-    def on_probe(self, now: float) -> None:
-        if not self.is_done and (self.is_reliable or self.retries_left > 0):
-            self._sender.send_again(self)
-
-    def on_transfer_arrived(self, now: float) -> None:
-        if not self.is_done:
-            self._sender.finish(self, True)
-
-
-class MessageSender:
+class MessageSender(MessageOwner):
     """Queues messages, numbers them, puts them into packets, and sends them again as their mode says.
 
     Attributes:
         notices: (token, whether it arrived) of messages that are done, oldest first.
-        queued_events, queued_bytes: waiting to be sent or acknowledged, calls not counted.
     """
 
     def __init__(self, config: Config, transfers: TransferScheduler, stats: SessionStats) -> None:
@@ -158,24 +54,14 @@ class MessageSender:
         self._stats = stats
         self.redundancy = Redundancy(config)
         self.notices: deque[tuple[object, bool]] = deque()
-        self.queued_events = 0
-        self.queued_bytes = 0
-        self._queued_calls = 0
-        self._queued_call_bytes = 0
-        self._unreliable = Channel(UNRELIABLE)
-        self._retried = Channel(UNRELIABLE)
-        self._reliable = Channel(RELIABLE)
-        self._calls = Channel(RELIABLE)
-        self._large_unreliable = Channel(UNRELIABLE, is_large=True)
-        self._large_reliable = Channel(RELIABLE, is_large=True)
-        self._large_calls = Channel(RELIABLE, is_large=True)
-        self._streams: dict[tuple[int, str], Channel] = {}
-        self._stream_counts = {SEQUENCED: 0, ORDERED: 0}
+        self._bounds = QueueBounds(config)
+        self._channels = ChannelTable(config)
         self._active: deque[Channel] = deque()
         self._blocked: list[Channel] = []
         self._resends: deque[OutgoingMessage] = deque()
-        self._timeouts: deque[tuple[float, OutgoingMessage, int]] = deque()
+        self._timeouts = RetryTimeouts(config)
         self._large: list[OutgoingMessage] = []
+        self._unsettled: list[OutgoingMessage] = []
         self._ordered_bytes = 0
         self._detached_at: float | None = None
         self._was_attached = False
@@ -204,100 +90,34 @@ class MessageSender:
                 f"retries must be from 0 to {config.max_retries}, not {retries};"
                 " for more use Delivery.RELIABLE"
             )
-        channel = self._channel_of(DELIVERY_CODES[delivery], stream, kind, retries, size > MAX_INLINE_BYTES)
+        channel = self._channels.find(
+            DELIVERY_CODES[delivery], stream, kind, retries, size > MAX_INLINE_BYTES
+        )
         if channel.delivery >= RELIABLE:
             retries = 0
         message = OutgoingMessage(self, channel, body, kind, retries, token, now)
         if channel.delivery == SEQUENCED and channel.waiting:
             # The newest wins: it takes the place of the one that has not left yet.
-            self._replace(channel.waiting[0], message)
+            older = channel.waiting[0]
+            self._bounds.replace(older, message)
             channel.waiting.popleft()
+            self.finish(older, False)
         else:
-            self._count_in(message)
+            self._bounds.count_in(message)
         channel.waiting.append(message)
         if not channel.is_active and not channel.is_blocked:
             channel.is_active = True
             self._active.append(channel)
 
-    def _channels(self) -> list[Channel]:
-        return [
-            self._unreliable,
-            self._retried,
-            self._reliable,
-            self._calls,
-            self._large_unreliable,
-            self._large_reliable,
-            self._large_calls,
-            *self._streams.values(),
-        ]
+    @property
+    def queued_events(self) -> int:
+        """Events waiting to be sent or acknowledged."""
+        return self._bounds.events
 
-    def _channel_of(self, delivery: int, stream: str, kind: int, retries: int, is_large: bool) -> Channel:
-        if delivery == RELIABLE:
-            if kind == MessageKind.EVENT:
-                return self._large_reliable if is_large else self._reliable
-            return self._large_calls if is_large else self._calls
-        if delivery == UNRELIABLE:
-            if is_large:
-                return self._large_unreliable
-            return self._retried if retries else self._unreliable
-        key = (delivery, stream)
-        channel = self._streams.get(key)
-        if channel is None:
-            number = self._stream_counts[delivery]
-            if number >= self._config.max_streams:
-                raise ArgumentError(
-                    f"more than {number} event types are ordered or sequenced (Config.max_streams)"
-                )
-            self._stream_counts[delivery] = number + 1
-            channel = self._streams[key] = Channel(delivery, stream=number)
-        return channel
-
-    def _count_in(self, message: OutgoingMessage) -> None:
-        config = self._config
-        if message.kind == MessageKind.EVENT:
-            if self.queued_events >= config.max_queued_events:
-                raise QueueFullError(
-                    f"{self.queued_events} events wait for the peer already (Config.max_queued_events)"
-                )
-            if self.queued_bytes + message.size_bytes > config.max_queued_bytes:
-                raise QueueFullError(
-                    f"{self.queued_bytes} bytes wait for the peer already (Config.max_queued_bytes)"
-                )
-            self.queued_events += 1
-            self.queued_bytes += message.size_bytes
-        else:
-            # Both directions' calls and results may wait at once, and never behind events.
-            if self._queued_calls >= 4 * config.max_calls:
-                raise QueueFullError(
-                    f"{self._queued_calls} calls and results wait already (Config.max_calls)"
-                )
-            if self._queued_call_bytes + message.size_bytes > config.max_queued_bytes:
-                raise QueueFullError(
-                    f"{self._queued_call_bytes} bytes of calls wait already (Config.max_queued_bytes)"
-                )
-            self._queued_calls += 1
-            self._queued_call_bytes += message.size_bytes
-        message.is_tracked = True
-
-    def _replace(self, older: OutgoingMessage, newer: OutgoingMessage) -> None:
-        self._count_out(older)
-        try:
-            self._count_in(newer)
-        except QueueFullError:
-            self._count_in(older)
-            raise
-        self.finish(older, False)
-
-    def _count_out(self, message: OutgoingMessage) -> None:
-        if not message.is_tracked:
-            return
-        message.is_tracked = False
-        if message.kind == MessageKind.EVENT:
-            self.queued_events -= 1
-            self.queued_bytes -= message.size_bytes
-        else:
-            self._queued_calls -= 1
-            self._queued_call_bytes -= message.size_bytes
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes of them."""
+        return self._bounds.event_bytes
 
     # --- sending --------------------------------------------------------------------------------
 
@@ -358,7 +178,7 @@ class MessageSender:
                 return True
             if message.size_bytes > MAX_INLINE_BYTES:
                 waiting.popleft()
-                self._begin_transfer(message)
+                self._begin_transfer(message, now)
                 continue
             if not message.frame:
                 self._number(message)
@@ -370,13 +190,13 @@ class MessageSender:
                 if channel.delivery == ORDERED:
                     self._ordered_bytes += message.size_bytes
             else:
-                self._count_out(message)
+                self._bounds.count_out(message)
             self._put(message, packet, now)
         return True
 
     def _may_number(self, channel: Channel, message: OutgoingMessage) -> bool:
         """Whether the channel's window lets another message through."""
-        if message.frame or (channel is self._unreliable):
+        if message.frame or (channel is self._channels.unreliable):
             return True
         window = channel.window
         if window and channel.next_number - window[0].number >= self._config.reliable_window:
@@ -393,15 +213,16 @@ class MessageSender:
 
     def _number(self, message: OutgoingMessage) -> None:
         channel = message.channel
-        if channel is not self._unreliable:
+        if channel is not self._channels.unreliable:
             message.number = channel.next_number
             channel.next_number += 1
         message.frame = encode_message(
             channel.delivery, message.kind, channel.stream, message.number, message.body
         )
 
-    def _begin_transfer(self, message: OutgoingMessage) -> None:
+    def _begin_transfer(self, message: OutgoingMessage, now: float) -> None:
         channel = message.channel
+        message.first_sent_at = now
         message.number = channel.next_number
         channel.next_number += 1
         channel.window.append(message)
@@ -410,6 +231,7 @@ class MessageSender:
         prefix = encode_fragment_prefix(channel.delivery, message.kind, channel.stream, message.number)
         message.transfer = OutgoingTransfer(self._transfers, message, prefix, message.body)
         self._large.append(message)
+        self._stats.messages_sent += 1
         self._transfers.add(message.transfer)
 
     def _put(self, message: OutgoingMessage, packet: PacketBuilder, now: float) -> None:
@@ -417,14 +239,16 @@ class MessageSender:
         message.sent_at = now
         message.copies += 1
         message.sent_count += 1
+        if message.sent_count == 1:
+            message.first_sent_at = now
+            self._stats.messages_sent += 1
         if message.number == NO_NUMBER and message.token is None:
             return
         packet.items.append(message)
         if message.channel.delivery >= RELIABLE:
             self.redundancy.message_sent(message)
         elif message.number != NO_NUMBER:
-            deadline = now + self._config.max_probe_timeout_s
-            self._timeouts.append((deadline, message, message.sent_count))
+            self._timeouts.message_sent(message, now)
 
     def ride_along(self, packet: PacketBuilder, now: float) -> None:
         """Repeat small reliable messages in what is left of a packet that leaves anyway."""
@@ -452,10 +276,39 @@ class MessageSender:
         message.is_resending = True
         self._resends.append(message)
 
+    def suspect(self, message: OutgoingMessage) -> None:
+        """A message may be lost: it rides along if the share allows."""
+        self.redundancy.suspect(message)
+
+    def arrived(self, message: OutgoingMessage) -> None:
+        """A message arrived. Of a sequenced one that does not mean that it was not too late: see `settle`."""
+        if message.channel.delivery == SEQUENCED:
+            if message not in self._unsettled:
+                self._unsettled.append(message)
+        else:
+            self.finish(message, True)
+
+    def settle(self, newest_sent_at: float) -> None:
+        """Judge sequenced messages that an acknowledgement reported.
+
+        The peer drops one that comes after a newer one. It is known to have been delivered only if nothing
+        newer of its stream had left when the newest packet that has arrived did.
+
+        Args:
+            newest_sent_at: when that packet left.
+        """
+        if not self._unsettled:
+            return
+        unsettled, self._unsettled = self._unsettled, []
+        verdicts = [not message.is_overtaken(newest_sent_at) for message in unsettled]
+        for message, was_delivered in zip(unsettled, verdicts, strict=True):
+            if not message.is_done:
+                self.finish(message, was_delivered)
+
     def finish(self, message: OutgoingMessage, has_arrived: bool) -> None:
         """A message arrived, or is given up."""
         message.is_done = True
-        self._count_out(message)
+        self._bounds.count_out(message)
         if message.token is not None:
             self.notices.append((message.token, has_arrived))
         if not has_arrived:
@@ -474,9 +327,7 @@ class MessageSender:
                     self._ordered_bytes -= head.size_bytes
             if self._blocked:
                 self._unblock()
-        timeouts = self._timeouts
-        while timeouts and timeouts[0][1].is_done:
-            timeouts.popleft()
+        self._timeouts.forget_done()
 
     def _unblock(self) -> None:
         blocked, self._blocked = self._blocked, []
@@ -491,7 +342,7 @@ class MessageSender:
     def attach(self, now: float) -> None:
         """A connection stands. What was queued before the first one has waited without limit."""
         if not self._was_attached:
-            for channel in self._channels():
+            for channel in self._channels.all():
                 for message in channel.waiting:
                     message.queued_at = now
         self._detached_at = None
@@ -505,22 +356,19 @@ class MessageSender:
 
     def next_timer(self) -> float | None:
         """When a retried message times out (never later than 1 s after it left)."""
-        return self._timeouts[0][0] if self._timeouts else None
+        return self._timeouts.next_timer()
 
     def handle_timer(self, now: float) -> None:
         """Send again what timed out."""
-        timeouts = self._timeouts
-        while timeouts and timeouts[0][0] <= now:
-            _, message, sent_count = timeouts.popleft()
-            if not message.is_done and message.sent_count == sent_count:
-                self.send_again(message)
+        while (message := self._timeouts.next_due(now)) is not None:
+            self.send_again(message)
 
     @property
     def has_expiring(self) -> bool:
         """Whether unreliable messages wait that will not wait for ever."""
         if not self._was_attached:
             return False
-        if self._unreliable.waiting or self._retried.waiting or self._large_unreliable.waiting:
+        if any(channel.waiting for channel in self._channels.expiring):
             return True
         return self._detached_at is not None and self.queued_events > 0
 
@@ -528,12 +376,12 @@ class MessageSender:
         """Drop unreliable messages that could not leave within their lifetime."""
         if not self._was_attached:
             return
-        for channel in (self._unreliable, self._retried, self._large_unreliable):
+        for channel in self._channels.expiring:
             while channel.waiting and self._is_expired(channel.waiting[0], now):
                 self.finish(channel.waiting.popleft(), False)
         if self._detached_at is None:
             return
-        for channel in self._streams.values():
+        for channel in self._channels.all():
             if (
                 channel.delivery == SEQUENCED
                 and channel.waiting
@@ -547,17 +395,16 @@ class MessageSender:
         return self._was_attached and now - message.queued_at > self._config.unreliable_lifetime_s
 
     def _give_up_unreliable(self) -> None:
+        # Transfers that have begun go on later: the peer holds a part of them, and a place for the rest.
         for message in [message for message in self._resends if not message.is_reliable]:
             if not message.is_done:
                 self.finish(message, False)
         self._resends = deque(message for message in self._resends if not message.is_done)
-        for message in [message for message in self._large if not message.is_reliable]:
-            self.finish(message, False)
 
     def discard(self) -> int:
         """Give up everything; how many events that were."""
         events = self.queued_events
-        for channel in self._channels():
+        for channel in self._channels.all():
             for message in [*channel.window, *channel.waiting]:
                 if not message.is_done:
                     self.finish(message, False)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import struct
 
-from pygase_gevent.protocol.frames import (
-    ACK_DELAY_UNIT_S,
+from pygase_gevent.protocol.frames import ACK_DELAY_UNIT_S, FULL, MAX_CLOSE_TEXT_BYTES
+from pygase_gevent.protocol.layout import (
     CLOCK_ANSWER_LAYOUT,
     CLOCK_REQUEST_LAYOUT,
     FLAG_FRAGMENT,
     FLAG_HAS_ID,
     FLAG_LONG,
     FRAGMENT_LAYOUT,
-    FULL,
     HEADER_16_LAYOUT,
     HEADER_32_LAYOUT,
     HEADER_64_LAYOUT,
@@ -20,7 +19,6 @@ from pygase_gevent.protocol.frames import (
     MASK_ONES_64,
     MASK_ONES_ABOVE_16,
     MASK_ONES_ABOVE_32,
-    MAX_CLOSE_TEXT_BYTES,
     ORDERED,
     RELIABLE,
     STATE_ACK_LAYOUT,
@@ -34,17 +32,17 @@ from pygase_gevent.protocol.frames import (
     FrameType,
 )
 
-_BYTE_BYTE = struct.Struct(">BB")
-_BYTE_U16 = struct.Struct(">BH")
-_ID_BYTE = struct.Struct(">BHB")
-_ID_U16 = struct.Struct(">BHH")
-_BYTE_U32 = struct.Struct(">BI")
-_LONG_ID_BYTE = struct.Struct(">BIB")
-_LONG_ID_U16 = struct.Struct(">BIH")
-_STREAM_U16_BYTE = struct.Struct(">BHHB")
-_STREAM_U16_U16 = struct.Struct(">BHHH")
-_STREAM_U32_BYTE = struct.Struct(">BHIB")
-_STREAM_U32_U16 = struct.Struct(">BHIH")
+_BYTE_BYTE = struct.Struct("<BB")
+_BYTE_U16 = struct.Struct("<BH")
+_ID_BYTE = struct.Struct("<BHB")
+_ID_U16 = struct.Struct("<BHH")
+_BYTE_U32 = struct.Struct("<BI")
+_LONG_ID_BYTE = struct.Struct("<BIB")
+_LONG_ID_U16 = struct.Struct("<BIH")
+_STREAM_U16_BYTE = struct.Struct("<BHHB")
+_STREAM_U16_U16 = struct.Struct("<BHHH")
+_STREAM_U32_BYTE = struct.Struct("<BHIB")
+_STREAM_U32_U16 = struct.Struct("<BHIH")
 
 
 def encode_header(largest: int, mask: int, delay_s: float) -> bytes:

@@ -7,12 +7,39 @@ with one bad frame is bad as a whole.
 
 from __future__ import annotations
 
-import enum
 import struct
 from typing import NamedTuple
 
 from pygase_gevent.errors import DecodeError
-from pygase_gevent.event import Delivery
+from pygase_gevent.protocol.layout import (
+    CLOCK_ANSWER_LAYOUT,
+    CLOCK_REQUEST_LAYOUT,
+    FLAG_ACK,
+    FLAG_FRAGMENT,
+    FLAG_HAS_ID,
+    FLAG_LONG,
+    FRAGMENT_LAYOUT,
+    HEADER_16_LAYOUT,
+    HEADER_32_LAYOUT,
+    HEADER_64_LAYOUT,
+    HEADER_LAYOUT,
+    MASK_ONES_64,
+    MASK_ONES_ABOVE_16,
+    MASK_ONES_ABOVE_32,
+    ORDERED,
+    RELIABLE,
+    SEQUENCED,
+    STATE_ACK_LAYOUT,
+    STATE_DELTA_LAYOUT,
+    STATE_FRAGMENT_LAYOUT,
+    STATE_FULL_LAYOUT,
+    STREAM_U16_LAYOUT,
+    STREAM_U32_LAYOUT,
+    TICKET_LAYOUT,
+    U32_LAYOUT,
+    U64_LAYOUT,
+    FrameType,
+)
 
 MAX_PAYLOAD_BYTES = 1200
 """Largest netcode payload (STANDARD.md)."""
@@ -22,7 +49,6 @@ MAX_BLOB_BYTES = 255
 MAX_CLOSE_TEXT_BYTES = 200
 MAX_TICKET_BYTES = MAX_PAYLOAD_BYTES - MAX_HEADER_BYTES - 7
 """A ticket travels in one frame."""
-MAX_FRAGMENTS = 65_535
 MAX_CHUNK_BYTES = 1160
 """Largest fragment: 1200 bytes less the payload's header and the fragment's own (at most 15)."""
 MIN_CHUNK_BYTES = 256
@@ -46,72 +72,6 @@ NO_NUMBER = -1
 
 ACK_DELAY_UNIT_S = 16e-6
 """One step of the acknowledgement delay: 16 bits of them are a little more than a second."""
-
-
-class FrameType(enum.IntEnum):
-    """First byte of a frame; from `MESSAGE` up the byte is a message's flags."""
-
-    PING = 0x01
-    CLOSE = 0x02
-    WELCOME = 0x03
-    TICKET = 0x04
-    CLOCK_REQUEST = 0x05
-    CLOCK_ANSWER = 0x06
-    STATE_ACK = 0x07
-    STATE_DELTA = 0x08
-    STATE_FULL = 0x09
-    STATE_FRAGMENT = 0x0A
-    MESSAGE = 0x80
-
-
-class MessageKind(enum.IntEnum):
-    """What a message is to the receiver."""
-
-    EVENT = 0
-    CALL = 1
-    RESULT = 2
-
-
-# Delivery on the wire: plain ints, because a lookup of an enum member costs more than the comparison.
-UNRELIABLE = 0
-SEQUENCED = 1
-RELIABLE = 2
-ORDERED = 3
-
-DELIVERY_CODES = {
-    Delivery.UNRELIABLE: UNRELIABLE,
-    Delivery.SEQUENCED: SEQUENCED,
-    Delivery.RELIABLE: RELIABLE,
-    Delivery.RELIABLE_ORDERED: ORDERED,
-}
-
-
-# Layouts that parser and writer share.
-HEADER_LAYOUT = struct.Struct(">BIH")
-HEADER_16_LAYOUT = struct.Struct(">BIHH")
-HEADER_32_LAYOUT = struct.Struct(">BIHI")
-HEADER_64_LAYOUT = struct.Struct(">BIHQ")
-TICKET_LAYOUT = struct.Struct(">BIH")
-CLOCK_REQUEST_LAYOUT = struct.Struct(">BH")
-CLOCK_ANSWER_LAYOUT = struct.Struct(">BHQI")
-STATE_ACK_LAYOUT = struct.Struct(">BI")
-STATE_DELTA_LAYOUT = struct.Struct(">BIHBBH")
-STATE_FULL_LAYOUT = struct.Struct(">BQBBH")
-STATE_FRAGMENT_LAYOUT = struct.Struct(">BHHHI")
-U32_LAYOUT = struct.Struct(">I")
-U64_LAYOUT = struct.Struct(">Q")
-STREAM_U16_LAYOUT = struct.Struct(">HH")
-STREAM_U32_LAYOUT = struct.Struct(">HI")
-FRAGMENT_LAYOUT = struct.Struct(">HHI")
-
-MASK_ONES_64 = 0xFFFF_FFFF_FFFF_FFFF
-MASK_ONES_ABOVE_16 = 0xFFFF_FFFF_FFFF_0000
-MASK_ONES_ABOVE_32 = 0xFFFF_FFFF_0000_0000
-
-FLAG_ACK = 0x01
-FLAG_FRAGMENT = 0x10
-FLAG_HAS_ID = 0x20
-FLAG_LONG = 0x40
 
 
 class MessageFrame(NamedTuple):
@@ -307,7 +267,7 @@ def _parse_message(payload: bytes, offset: int, parsed: Payload) -> int:
     stream = 0
     number = NO_NUMBER
     if delivery == RELIABLE:
-        number = payload[offset] << 8 | payload[offset + 1]
+        number = payload[offset] | payload[offset + 1] << 8
         offset += 2
         if flags & FLAG_HAS_ID:
             raise DecodeError("unknown message flags")
@@ -332,7 +292,7 @@ def _parse_message(payload: bytes, offset: int, parsed: Payload) -> int:
         offset += 8
         length = fragment_size(index, count, total_bytes)
     elif flags & FLAG_LONG:
-        length = payload[offset] << 8 | payload[offset + 1]
+        length = payload[offset] | payload[offset + 1] << 8
         offset += 2
     else:
         length = payload[offset]
@@ -364,7 +324,7 @@ def _parse_control(payload: bytes, offset: int, parsed: Payload) -> int:
     frame_type = payload[offset]
     parsed.has_others = True
     if frame_type == FrameType.STATE_ACK:
-        _, parsed.state_ack = STATE_ACK_LAYOUT.unpack_from(payload, offset)
+        parsed.state_ack = STATE_ACK_LAYOUT.unpack_from(payload, offset)[1]
         return offset + 5
     if frame_type == FrameType.CLOSE:
         parsed.close, offset = _parse_close(payload, offset)
@@ -388,7 +348,7 @@ def _parse_control(payload: bytes, offset: int, parsed: Payload) -> int:
         parsed.clock_answer = ClockAnswerFrame(number, clock_us, hold_us)
         return offset + 15
     if frame_type == FrameType.CLOCK_REQUEST:
-        _, parsed.clock_request = CLOCK_REQUEST_LAYOUT.unpack_from(payload, offset)
+        parsed.clock_request = CLOCK_REQUEST_LAYOUT.unpack_from(payload, offset)[1]
         return offset + 3
     if frame_type == FrameType.PING:
         return offset + 1
@@ -398,9 +358,9 @@ def _parse_control(payload: bytes, offset: int, parsed: Payload) -> int:
         return end
     if frame_type == FrameType.TICKET:
         _, number, length = TICKET_LAYOUT.unpack_from(payload, offset)
-        end = offset + 7 + length
-        parsed.tickets.append((number, _slice(payload, offset + 7, end)))
-        return end
+        blob = _slice(payload, offset + 7, offset + 7 + length)
+        parsed.tickets.append((number, blob))
+        return offset + 7 + len(blob)
     raise DecodeError("unknown frame type")
 
 

@@ -3,7 +3,8 @@
 Room is checked first. If the events of a payload do not fit none of them is taken, and the payload
 goes unacknowledged, so the sender repeats them later. Two things are taken all the same, because others
 wait for them: calls and results (a handler may be waiting for a result in the very inbox that is full),
-and the head of an ordered line where only the room behind it is short.
+and, where the inbox has room and only that for reordering or reassembly is short or the peer's window is
+larger, the message that a line waits for and the fragments that have a place.
 """
 
 from __future__ import annotations
@@ -13,23 +14,13 @@ from typing import NamedTuple
 
 from pygase_gevent.config import Config
 from pygase_gevent.protocol.fragments import Reassembly
-from pygase_gevent.protocol.frames import (
-    NO_NUMBER,
-    ORDERED,
-    RELIABLE,
-    SEQUENCED,
-    UNRELIABLE,
-    MessageFrame,
-    MessageKind,
-)
+from pygase_gevent.protocol.frames import NO_NUMBER, MessageFrame
+from pygase_gevent.protocol.layout import ORDERED, RELIABLE, SEQUENCED, UNRELIABLE, MessageKind
 from pygase_gevent.protocol.numbers import AHEAD_16, ReceivedNumbers, expand
 from pygase_gevent.protocol.stats import DropReason, SessionStats
 
 MESSAGE_OVERHEAD_BYTES = 64
 """What a kept message is counted with besides its bytes, so that empty ones are bounded too."""
-IDLE_TRANSFER_S = 2.0
-"""An unreliable transfer without a fragment for this long gives way to a new one: its sender would have
-repeated one within 1 s."""
 
 
 class ReceivedMessage(NamedTuple):
@@ -102,30 +93,35 @@ class Inbox:
 
     def receive(self, frames: list[MessageFrame], now: float) -> bool:
         """Take the messages of a payload; False if not all were, so that it must not be acknowledged."""
-        fits = self._has_room(frames, now)
+        fits = self._has_room(frames)
         if fits:
             for frame in frames:
                 if not self._take(frame, now):
                     fits = False
             return fits
         has_event_room = self._has_event_room(len(frames))
+        if not has_event_room:
+            for reassembly in self._reassemblies.values():
+                reassembly.updated_at = now  # what is refused here is not its sender's silence
         for frame in frames:
-            if frame.kind != MessageKind.EVENT or (has_event_room and self._is_needed_head(frame, now)):
+            if frame.kind != MessageKind.EVENT or (has_event_room and self._makes_room(frame)):
                 self._take(frame, now)
         return False
 
-    def _is_needed_head(self, frame: MessageFrame, now: float) -> bool:
-        """Whether others wait for this frame: it makes room rather than needing it."""
-        if frame.delivery != ORDERED or not self._is_head(frame):
+    def _makes_room(self, frame: MessageFrame) -> bool:
+        """Whether others wait for this frame: what a line waits for, or a fragment that has a place."""
+        if frame.delivery == ORDERED and not self._is_head(frame):
             return False
-        return not frame.parts or self._has_transfer_room(frame, set(), now)
+        if not frame.parts:
+            return frame.delivery == ORDERED or (frame.delivery == RELIABLE and self._is_first_missing(frame))
+        return self._has_transfer_room(frame, set())
 
     def _has_event_room(self, events: int) -> bool:
         # An empty inbox takes any payload, or a limit below a payload's events would stop everything.
         waiting = len(self._events)
         return waiting == 0 or waiting + events <= self._config.max_received_events
 
-    def _has_room(self, frames: list[MessageFrame], now: float) -> bool:
+    def _has_room(self, frames: list[MessageFrame]) -> bool:
         """Whether all events of a payload fit, and nothing in it breaks a limit."""
         events = 0
         early_bytes = 0
@@ -139,8 +135,11 @@ class Inbox:
             if delivery & 1 and frame.stream >= self._config.max_streams:
                 self._stats.drops[DropReason.BAD_STREAM] += 1
                 return False
+            if delivery >= RELIABLE and self._is_beyond(frame):
+                self._stats.drops[DropReason.OUTSIDE_WINDOW] += 1
+                return False
             is_large_event = frame.parts and frame.kind == MessageKind.EVENT
-            if is_large_event and not self._has_transfer_room(frame, starting, now):
+            if is_large_event and not self._has_transfer_room(frame, starting):
                 self._stats.drops[DropReason.TRANSFER_LIMIT] += 1
                 return False
             if delivery == ORDERED and self._is_early(frame, heads):
@@ -165,6 +164,18 @@ class Inbox:
         if distance == 0 and not frame.parts:
             heads[frame.stream] = expected + 1
         return 0 < distance < AHEAD_16
+
+    def _is_beyond(self, frame: MessageFrame) -> bool:
+        """Whether a frame's number lies beyond the window: the peer's is larger than this side's."""
+        if frame.delivery == RELIABLE:
+            numbers = self._numbers_of(frame, frame.parts > 0)
+            return numbers.is_beyond(numbers.expand(frame.number))
+        stream = self._ordered.get(frame.stream)
+        distance = frame.number - (stream.expected if stream is not None else 0) & 0xFFFF
+        return self._config.reliable_window <= distance < AHEAD_16
+
+    def _is_first_missing(self, frame: MessageFrame) -> bool:
+        return self._reliable.is_first_missing(self._reliable.expand(frame.number))
 
     def _is_head(self, frame: MessageFrame) -> bool:
         stream = self._ordered.get(frame.stream)
@@ -199,6 +210,8 @@ class Inbox:
             if not self._has_call_room(kind):
                 return False
             self._sequenced[stream] = sequence
+            if self._reassemblies:
+                self._drop_stale(stream, sequence)
         elif number != NO_NUMBER:
             full = numbers.expand(number)
             if numbers.is_received(full):
@@ -212,6 +225,13 @@ class Inbox:
             numbers.record(full)
         self._deliver(kind, body)
         return True
+
+    def _drop_stale(self, stream: int, newest: int) -> None:
+        """Sequenced transfers that a newer message overtook will never be wanted."""
+        for key in [key for key in self._reassemblies if key[0] == SEQUENCED and key[2] == stream]:
+            if key[3] <= newest:
+                del self._reassemblies[key]
+                self._stats.drops[DropReason.STALE_MESSAGE] += 1
 
     def _take_ordered(self, kind: int, number: int, truncated: int, body: bytes) -> bool:
         stream = self._ordered.get(number)
@@ -278,26 +298,24 @@ class Inbox:
         full = numbers.expand(frame.number)
         return None if numbers.is_received(full) else (frame.delivery, is_call, 0, full)
 
-    def _has_transfer_room(self, frame: MessageFrame, starting: set[_Key], now: float) -> bool:
+    def _has_transfer_room(self, frame: MessageFrame, starting: set[_Key]) -> bool:
         key = self._key(frame)
         if key is None or key in self._reassemblies or key in starting:
             return True
         starting.add(key)
-        return self._count_transfers(False) + len(starting) <= self._config.max_transfers or (
-            self._make_transfer_room(now)
-        )
+        if frame.delivery == ORDERED and not self._is_head(frame):
+            # One place is kept for the head of a line, which all that came early waits for.
+            early = sum(1 for other in self._reassemblies if self._is_early_transfer(other))
+            if early + len(starting) >= self._config.max_transfers:
+                return False
+        return self._count_transfers(False) + len(starting) <= self._config.max_transfers
+
+    def _is_early_transfer(self, key: _Key) -> bool:
+        stream = self._ordered.get(key[2])
+        return key[0] == ORDERED and key[3] != (stream.expected if stream is not None else 0)
 
     def _count_transfers(self, is_call: bool) -> int:
         return sum(1 for key in self._reassemblies if key[1] == is_call)
-
-    def _make_transfer_room(self, now: float) -> bool:
-        """Drop an unreliable transfer that its sender seems to have given up."""
-        for key, reassembly in self._reassemblies.items():
-            if key[0] < RELIABLE and not key[1] and now - reassembly.updated_at > IDLE_TRANSFER_S:
-                del self._reassemblies[key]
-                self._stats.drops[DropReason.TRANSFER_TIMED_OUT] += 1
-                return True
-        return False
 
     def _take_fragment(self, frame: MessageFrame, now: float) -> bool:
         key = self._key(frame)

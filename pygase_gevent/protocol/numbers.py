@@ -51,6 +51,10 @@ class ReceivedNumbers:
         distance = number - self._base
         return distance < 0 or bool(self._bits and self._bits >> distance & 1)
 
+    def is_first_missing(self, number: int) -> bool:
+        """Whether the window waits for this number."""
+        return number == self._base
+
     def is_beyond(self, number: int) -> bool:
         """Whether this number lies beyond the window."""
         return not self._may_skip and number - self._base >= self._window

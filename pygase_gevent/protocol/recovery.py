@@ -122,6 +122,7 @@ class Recovery:
 
     Attributes:
         lost_share: share of packets lost lately, 0 to 1.
+        newest_acked_sent_at: when the newest packet that arrived had left.
         probe_count: probe timeouts since the last acknowledgement.
     """
 
@@ -138,7 +139,7 @@ class Recovery:
         self._last_eliciting_at = 0.0
         self._largest_sent = -1
         self._largest_acked = -1
-        self._largest_acked_sent_at = 0.0
+        self.newest_acked_sent_at = 0.0
         self._last_ack = (-1, -1)
         self._packet_threshold = config.packet_reorder_threshold
         self._time_threshold = 9 / 8
@@ -188,7 +189,7 @@ class Recovery:
             self._round_trip.add_sample(max(now - newest.sent_at, 1e-6), ack_delay_s)
         if largest > self._largest_acked:
             self._largest_acked = largest
-        self._largest_acked_sent_at = max(self._largest_acked_sent_at, newest.sent_at)
+        self.newest_acked_sent_at = max(self.newest_acked_sent_at, newest.sent_at)
         self.probe_count = 0
         for packet in acked:
             for item in packet.items:
@@ -234,7 +235,7 @@ class Recovery:
         largest = self._largest_acked
         delay_s = max(self._round_trip.latest_s, self._round_trip.smoothed_s) * self._time_threshold
         lost_before = now - max(delay_s, GRANULARITY_S)
-        suspected_before = self._largest_acked_sent_at - self._round_trip.variation_s * SUSPICION_VARIATIONS
+        suspected_before = self.newest_acked_sent_at - self._round_trip.variation_s * SUSPICION_VARIATIONS
         lost: list[SentPacket] = []
         span_start: float | None = None
         longest_span = 0.0

@@ -8,12 +8,9 @@ within a share of the bytes that are sent.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
 
 from pygase_gevent.config import Config
-
-if TYPE_CHECKING:
-    from pygase_gevent.protocol.delivery import OutgoingMessage
+from pygase_gevent.protocol.messages import OutgoingMessage
 
 MAX_RIDING_BYTES = 256
 """Larger frames do not ride along: they would push others out."""

@@ -131,9 +131,15 @@ class ServerCore:
         for peer in self.sessions.values():
             peer.leave_at += now
 
-    def announce_stop(self, now: float) -> None:
-        """Tell every client that the server goes and may come back; repeat for lossy links."""
+    def announce_stop(self, now: float) -> bool:
+        """Tell every client that the server goes and may come back; repeat it for lossy links.
+
+        Returns:
+            Whether there was anybody to tell.
+        """
         self._now = now
+        # Who is told begins to resume at once, with a ticket that is to serve after the next start.
+        self._netcode.stop_handshakes()
         for peer in list(self.sessions.values()):
             if peer.attachment is not None:
                 peer.session.queue_close(
@@ -141,9 +147,11 @@ class ServerCore:
                 )
                 self.flush(peer, now)
         self._closing.repeat(now)
-        for netcode_peer in list(self._netcode.peers.values()):
+        listeners = list(self._netcode.peers.values())
+        for netcode_peer in listeners:
             if netcode_peer.session is None:
                 self._netcode.disconnect(netcode_peer, now)
+        return bool(listeners)
 
     def stop(self, now: float) -> None:
         """Cease to serve. Sessions stay, and their clocks stand still until the next `start`."""
@@ -244,6 +252,10 @@ class ServerCore:
             self._closing.add(peer, now)
         self._leave(peer, reason, text)
 
+    def new_session(self, now: float) -> Session:
+        """Make the session of a client that joins; a subclass may make one of its own kind."""
+        return Session(config=self._config, is_server=True, now=now, server_clock_us=self.server_time_us)
+
     def server_time_us(self, now: float) -> int:
         """The server's clock: microseconds since this core was made."""
         return int((now - self._epoch) * 1e6)
@@ -308,7 +320,7 @@ class ServerCore:
                 self._refuse(netcode_peer, DisconnectReason.NAME_TAKEN, text, now)
                 return
             self._leave(holder, DisconnectReason.REPLACED, "a new client came from the same address")
-        peer = ServerPeer(self._new_session(now), name, self._entropy(SESSION_ID_BYTES), identity.claims)
+        peer = ServerPeer(self.new_session(now), name, self._entropy(SESSION_ID_BYTES), identity.claims)
         self.sessions[peer.session_id] = peer
         self.by_name[name] = peer
         self.stats.joined += 1
@@ -353,9 +365,6 @@ class ServerCore:
 
         return send
 
-    def _new_session(self, now: float) -> Session:
-        return Session(config=self._config, is_server=True, now=now, server_clock_us=self.server_time_us)
-
     def _new_ticket(self, peer: ServerPeer) -> bytes:
         token = generate_connect_token(
             private_key=self._private_key,
@@ -374,7 +383,7 @@ class ServerCore:
 
     def _refuse(self, netcode_peer: NetcodePeer, reason: DisconnectReason, text: str, now: float) -> None:
         """A connection that gets a close frame as its only word."""
-        peer = ServerPeer(self._new_session(now), netcode_peer.address, NO_SESSION, {})
+        peer = ServerPeer(self.new_session(now), netcode_peer.address, NO_SESSION, {})
         netcode_peer.session = peer
         peer.attachment = netcode_peer
         peer.send = self._sender(netcode_peer)
@@ -397,7 +406,7 @@ class ServerCore:
                 if event.flags & CLOSE_SHUT_DOWN_SERVER:
                     self._events.append(ShutdownRequested(peer))
                 if peer.attachment is not None:
-                    self._netcode.disconnect(peer.attachment, now, notify=False)
+                    self._netcode.disconnect(peer.attachment, now)  # tells the client that it was heard
                     self._detach(peer, now)
                 self._leave(peer, DisconnectReason.GOODBYE, event.text)
                 return

@@ -10,28 +10,30 @@ time of the next deadline go out.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import inf
 
 from pygase_gevent.config import Config
 from pygase_gevent.event import Delivery
-from pygase_gevent.gamestate import GameState
-from pygase_gevent.protocol.acks import ReceivedPackets
-from pygase_gevent.protocol.clock import ServerClock
-from pygase_gevent.protocol.congestion import CongestionWindow, Pacer
-from pygase_gevent.protocol.control import MAX_TICKETS, ControlSender
+from pygase_gevent.protocol.connection import PING, Connection
+from pygase_gevent.protocol.control import ControlSender
 from pygase_gevent.protocol.delivery import MessageSender
 from pygase_gevent.protocol.fragments import TransferScheduler
-from pygase_gevent.protocol.frame_writer import encode_clock_request, encode_header
-from pygase_gevent.protocol.frames import MessageKind, Payload, parse_payload
+from pygase_gevent.protocol.frames import Payload, parse_payload
 from pygase_gevent.protocol.inbox import Inbox, ReceivedMessage
-from pygase_gevent.protocol.numbers import ReceivedNumbers
+from pygase_gevent.protocol.layout import MessageKind
 from pygase_gevent.protocol.packet import PacketBuilder
-from pygase_gevent.protocol.recovery import Recovery, RoundTrip, SentPacket
-from pygase_gevent.protocol.statelink import StateInbox, StateOutbox
-from pygase_gevent.protocol.statesync import ReceivedState, StateEncoder, StateReceiver, StateSender
+from pygase_gevent.protocol.roles import ClientRole, Role, ServerRole
+from pygase_gevent.protocol.session_events import (
+    CloseReceived,
+    MessageAcked,
+    MessageLost,
+    SessionEvent,
+    StateReceived,
+    TicketReceived,
+    WelcomeReceived,
+)
+from pygase_gevent.protocol.statesync import StateEncoder, StateReceiver, StateSender
 from pygase_gevent.protocol.stats import DropReason, SessionStats
 
 __all__ = [
@@ -50,57 +52,10 @@ __all__ = [
 
 MAX_BURST_PACKETS = 256
 """Packets that one call of `send_payloads` sends at the most."""
+BARE_PROBE_COUNT = 3
+"""Probe timeouts in a row after which a probe without any message is sent, too."""
 HOUSEKEEPING_S = 0.25
 """How often it is looked whether something expired."""
-_PING = b"\x01"
-
-
-@dataclass(frozen=True, slots=True)
-class StateReceived:
-    """The client has a newer state. `server_time` is the server's clock when it was taken, seconds."""
-
-    state: GameState
-    server_time: float
-
-
-@dataclass(frozen=True, slots=True)
-class WelcomeReceived:
-    """The server accepts this connection."""
-
-    blob: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class TicketReceived:
-    """A ticket to resume with."""
-
-    blob: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class CloseReceived:
-    """The peer closes, and says why."""
-
-    code: int
-    text: str
-    flags: int
-
-
-@dataclass(frozen=True, slots=True)
-class MessageAcked:
-    """The message that was queued with this token arrived."""
-
-    token: object
-
-
-@dataclass(frozen=True, slots=True)
-class MessageLost:
-    """The message that was queued with this token is given up; it may have arrived all the same."""
-
-    token: object
-
-
-SessionEvent = StateReceived | WelcomeReceived | TicketReceived | CloseReceived | MessageAcked | MessageLost
 
 
 class Session:
@@ -122,37 +77,22 @@ class Session:
         server_clock_us: Callable[[float], int] | None = None,
     ) -> None:
         self._config = config
-        self._is_server = is_server
-        self._server_clock_us = server_clock_us
         self.stats = SessionStats()
         self.is_attached = False
         self._transfers = TransferScheduler(self.stats)
         self._messages = MessageSender(config, self._transfers, self.stats)
         self._inbox = Inbox(config, self.stats)
         self._control = ControlSender(config)
-        self._state_outbox = StateOutbox(config, self._transfers) if is_server else None
-        self._state_inbox = None if is_server else StateInbox(config, self.stats)
-        self._clock = None if is_server else ServerClock(config)
-        self._ticket_numbers = ReceivedNumbers(64, may_skip=True)
-        self._welcome: bytes | None = None
-        self._control_events: deque[SessionEvent] = deque(maxlen=2 * MAX_TICKETS)
-        self._states: deque[StateReceived] = deque(maxlen=config.recent_states)
+        self._server: ServerRole | None = None
+        self._client: ClientRole | None = None
+        self._role: Role
+        if is_server:
+            self._role = self._server = ServerRole(config, self._transfers, self._control, server_clock_us)
+        else:
+            self._role = self._client = ClientRole(config, self.stats)
         self._housekeeping_at = now + HOUSEKEEPING_S
-        self._start_connection(now)
-
-    def _start_connection(self, now: float) -> None:
-        config = self._config
-        self._received = ReceivedPackets(config)
-        self._round_trip = RoundTrip(config)
-        self._congestion = CongestionWindow(config)
-        self._recovery = Recovery(config, self._round_trip, self._congestion, self.stats)
-        self._pacer = Pacer(config, now)
         self._now = now
-        self._last_sent_at = now
-        self._last_bulk_at = now - config.send_interval_s
-        self._interval_end = now
-        self._interval_packets = 0
-        self._probes = 0
+        self._connection = Connection(config, self.stats, now)
 
     # --- the life of it -------------------------------------------------------------------------
 
@@ -160,24 +100,19 @@ class Session:
         """A fresh netcode connection stands."""
         if self.is_attached:
             self.detach(now)
-        self._start_connection(now)
+        self._connection = Connection(self._config, self.stats, now)
+        self._now = now
         self.is_attached = True
-        self._welcome = None
         self._messages.attach(now)
         self._inbox.attach(now)
-        if self._state_outbox is not None:
-            self._state_outbox.attach(now)
-        if self._state_inbox is not None:
-            self._state_inbox.attach()
-        if self._clock is not None:
-            self._clock.attach(now)
+        self._role.attach(now)
 
     def detach(self, now: float) -> None:
         """The connection is gone. Reliable messages wait for the next one, others expire."""
         if not self.is_attached:
             return
         self.is_attached = False
-        self._recovery.abandon(now)
+        self._connection.recovery.abandon(now)
         self._messages.detach(now)
         self._control.detach()
 
@@ -187,9 +122,7 @@ class Session:
         Returns:
             How many events that were.
         """
-        if self._state_outbox is not None:
-            self._state_outbox.discard()
-            self._state_outbox.sender.handle_transfer_lost()
+        self._role.discard()
         return self._messages.discard()
 
     # --- what is to be sent ---------------------------------------------------------------------
@@ -235,8 +168,8 @@ class Session:
 
     def queue_state(self, encoder: StateEncoder, now: float) -> None:
         """Take the newest state for this client; unsent parts of an older one are dropped."""
-        assert self._state_outbox is not None, "only a server sends state"
-        self._state_outbox.queue(encoder, now)
+        assert self._server is not None, "only a server sends state"
+        self._server.state.queue(encoder, now)
 
     def queue_welcome(self, blob: bytes) -> None:
         """Say welcome, first in payloads until one of them was acknowledged."""
@@ -267,10 +200,9 @@ class Session:
 
     def next_event(self) -> SessionEvent | None:
         """Whatever else happened: first control, then states, then what became of messages."""
-        if self._control_events:
-            return self._control_events.popleft()
-        if self._states:
-            return self._states.popleft()
+        event = self._role.next_event()
+        if event is not None:
+            return event
         if self._messages.notices:
             token, has_arrived = self._messages.notices.popleft()
             return MessageAcked(token) if has_arrived else MessageLost(token)
@@ -279,39 +211,41 @@ class Session:
     @property
     def state_sender(self) -> StateSender:
         """The server's side of the state."""
-        assert self._state_outbox is not None, "only a server sends state"
-        return self._state_outbox.sender
+        assert self._server is not None, "only a server sends state"
+        return self._server.state.sender
 
     @property
     def state_receiver(self) -> StateReceiver:
         """The client's side of the state."""
-        assert self._state_inbox is not None, "only a client receives state"
-        return self._state_inbox.receiver
+        assert self._client is not None, "only a client receives state"
+        return self._client.state.receiver
 
     # --- figures --------------------------------------------------------------------------------
 
     @property
     def latency(self) -> float:
         """Smoothed round trip, seconds; 0 before the first sample of a connection."""
-        return self._round_trip.smoothed_s if self._round_trip.has_sample else 0.0
+        round_trip = self._connection.round_trip
+        return round_trip.smoothed_s if round_trip.has_sample else 0.0
 
     @property
     def jitter(self) -> float:
         """Mean variation of the round trip, seconds."""
-        return self._round_trip.variation_s if self._round_trip.has_sample else 0.0
+        round_trip = self._connection.round_trip
+        return round_trip.variation_s if round_trip.has_sample else 0.0
 
     @property
     def loss(self) -> float:
         """Share of packets lost lately, 0 to 1."""
-        return self._recovery.lost_share
+        return self._connection.recovery.lost_share
 
     def server_time(self, now: float) -> float | None:
         """On a client: what the server's game clock reads now, seconds; None before the first sample."""
-        return None if self._clock is None else self._clock.time(now)
+        return None if self._client is None else self._client.clock.time(now)
 
     def clock_offset(self, now: float) -> float | None:
         """On a client: the server's clock less this one's, seconds."""
-        return None if self._clock is None else self._clock.offset(now)
+        return None if self._client is None else self._client.clock.offset(now)
 
     # --- payloads in ----------------------------------------------------------------------------
 
@@ -324,7 +258,7 @@ class Session:
         if not self.is_attached:
             stats.drops[DropReason.NOT_ATTACHED] += 1
             return
-        received = self._received
+        received = self._connection.received
         is_too_old = received.is_too_old(sequence)
         if not is_too_old and received.is_received(sequence):
             stats.drops[DropReason.DUPLICATE_PAYLOAD] += 1
@@ -333,74 +267,29 @@ class Session:
         if parsed is None:
             stats.drops[DropReason.MALFORMED_PAYLOAD] += 1
             return
-        if not self._is_right_direction(parsed):
+        if parsed.has_others and not self._role.accepts(parsed):
             stats.drops[DropReason.WRONG_DIRECTION] += 1
             return
         if parsed.ack_largest >= 0 and not self._receive_ack(parsed, now):
             stats.drops[DropReason.BAD_ACK] += 1
             return
         if parsed.has_others:
-            self._receive_others(parsed, now)
+            self._role.receive(parsed, now)  # always taken, whatever else is full
         if is_too_old:
             stats.drops[DropReason.TOO_OLD] += 1
             return
         if not parsed.messages or self._inbox.receive(parsed.messages, now):
             received.record(sequence, parsed.is_ack_eliciting, now)
-        elif self._state_inbox is not None and parsed.states:
+        elif parsed.states:
             received.ask_for_ack(now)  # the state was taken; the server should hear of it
 
-    def _is_right_direction(self, parsed: Payload) -> bool:
-        if not parsed.has_others:
-            return True
-        if self._is_server:
-            return not (
-                parsed.states
-                or parsed.state_fragments
-                or parsed.tickets
-                or parsed.welcome is not None
-                or parsed.clock_answer is not None
-            )
-        return parsed.state_ack < 0 and parsed.clock_request < 0
-
     def _receive_ack(self, parsed: Payload, now: float) -> bool:
-        recovery = self._recovery
-        if not recovery.receive_ack(parsed.ack_largest, parsed.ack_mask, parsed.ack_delay_s, now):
+        connection = self._connection
+        if not connection.receive_ack(parsed.ack_largest, parsed.ack_mask, parsed.ack_delay_s, now):
             return False
-        self._pacer.set_rate(self._congestion.window_bytes, self._round_trip.smoothed_s)
-        self._messages.redundancy.lost_share = recovery.lost_share
+        self._messages.settle(connection.recovery.newest_acked_sent_at)
+        self._messages.redundancy.lost_share = connection.recovery.lost_share
         return True
-
-    def _receive_others(self, parsed: Payload, now: float) -> None:
-        """Everything but messages: always taken, whatever else is full."""
-        if parsed.welcome is not None and parsed.welcome != self._welcome:
-            self._welcome = parsed.welcome
-            self._control_events.append(WelcomeReceived(parsed.welcome))
-        for truncated, blob in parsed.tickets:
-            number = self._ticket_numbers.expand(truncated)
-            if not self._ticket_numbers.is_received(number):
-                self._ticket_numbers.record(number)
-                self._control_events.append(TicketReceived(blob))
-        if parsed.clock_request >= 0:
-            self._control.queue_clock_answer(parsed.clock_request, self._clock_us(now), now)
-        if parsed.clock_answer is not None and self._clock is not None:
-            self._clock.receive_answer(*parsed.clock_answer, now)
-        if parsed.state_ack >= 0 and self._state_outbox is not None:
-            self._state_outbox.sender.receive_ack(parsed.state_ack)
-        if self._state_inbox is not None:
-            for part in parsed.states:
-                self._add_state(self._state_inbox.receive_part(part))
-            for fragment in parsed.state_fragments:
-                self._add_state(self._state_inbox.receive_fragment(fragment, now))
-        if parsed.close is not None:
-            close = parsed.close
-            self._control_events.append(CloseReceived(close.code, close.text, close.flags))
-
-    def _add_state(self, received: ReceivedState | None) -> None:
-        if received is not None:
-            self._states.append(StateReceived(received.state, received.server_time))
-
-    def _clock_us(self, now: float) -> int:
-        return int(now * 1e6) if self._server_clock_us is None else self._server_clock_us(now)
 
     # --- payloads out ---------------------------------------------------------------------------
 
@@ -417,104 +306,69 @@ class Session:
         if not self.is_attached:
             return 0
         self._now = now
+        connection = self._connection
+        messages = self._messages
         sent = 0
         with_welcome = True
+        if connection.must_ping:
+            connection.must_ping = False
+            connection.ping(now, send)
+            sent = 1
         while sent < MAX_BURST_PACKETS:
-            events_pass = self._messages.has_work and self._may_send_events(now)
-            has_bulk = self._transfers.has_work or (self._messages.has_work and not events_pass)
-            bulk_passes = has_bulk and self._may_send_bulk(now)
+            events_pass = messages.has_work and connection.may_send_events(now)
+            has_bulk = self._transfers.has_work or (messages.has_work and not events_pass)
+            bulk_passes = has_bulk and connection.may_send_bulk(now)
             if not (events_pass or bulk_passes or self._must_send(now)):
                 break
-            packet = PacketBuilder(self._encode_header(now), self._config.max_events_per_packet)
+            packet = connection.new_packet(now)
             self._control.fill(packet, now, with_welcome)
-            is_bulk = self._fill(packet, events_pass, bulk_passes, now)
+            has_events, is_bulk = self._fill(packet, events_pass, bulk_passes, now)
             if packet.frames == 0 and not self._must_send(now):
                 break
-            if self._probes > 0:
-                self._probes -= 1
+            if connection.probes:
+                connection.probes -= 1
                 if not packet.is_ack_eliciting:
-                    packet.add(_PING)
-            self._send(packet, is_bulk, now, send)
+                    packet.add(PING)
+            more_bulk = is_bulk and (self._transfers.has_work or messages.has_work)
+            size = connection.send(
+                packet, send, now, has_events=has_events, is_bulk=is_bulk, more_bulk=more_bulk
+            )
+            messages.redundancy.packet_sent(size)
             sent += 1
             # What does not fit beside a welcome goes without one; this burst has begun with one.
             with_welcome = with_welcome and not packet.has_misfit
         return sent
 
-    def _may_send_events(self, now: float) -> bool:
-        if now >= self._interval_end:
-            self._interval_end = now + self._config.send_interval_s
-            self._interval_packets = 0
-        return self._interval_packets < self._config.unpaced_packets
-
-    def _may_send_bulk(self, now: float) -> bool:
-        if self._probes or now >= self._last_bulk_at + self._config.send_interval_s:
-            return True
-        return self._congestion.has_room and self._pacer.is_ready(now)
-
     def _must_send(self, now: float) -> bool:
         """Whether a packet must leave whether or not there is anything to put into it."""
-        ack_deadline = self._received.ack_deadline
-        if (ack_deadline is not None and now >= ack_deadline) or self._probes or self._control.has_work:
+        connection = self._connection
+        ack_deadline = connection.received.ack_deadline
+        if (ack_deadline is not None and now >= ack_deadline) or connection.probes or self._control.has_work:
             return True
-        if now >= self._last_sent_at + self._config.keepalive_s:
+        if now >= connection.last_sent_at + self._config.keepalive_s:
             return True
-        if self._state_outbox is not None and self._state_outbox.has_parts:
-            return True
-        if self._clock is not None and now >= self._clock.due_at:
+        if self._role.must_send(now):
             return True
         close_at = self._control.close_at
         return close_at is not None and now >= close_at
 
-    def _encode_header(self, now: float) -> bytes:
-        received = self._received
-        return encode_header(received.largest, received.mask, received.delay_s(now))
-
-    def _fill(self, packet: PacketBuilder, events_pass: bool, bulk_passes: bool, now: float) -> bool:
-        """Put everything but control in; whether any of it is bulk."""
-        if self._state_inbox is not None:
-            self._state_inbox.fill(packet)
-        if self._clock is not None and now >= self._clock.due_at and packet.room >= 3:
-            packet.add(encode_clock_request(self._clock.next_request(now)))
-        is_bulk = False
+    def _fill(
+        self, packet: PacketBuilder, events_pass: bool, bulk_passes: bool, now: float
+    ) -> tuple[bool, bool]:
+        """Put everything but control in; whether there are unpaced events in it, and whether bulk."""
+        self._role.fill(packet, now)
+        has_messages = False
         if events_pass or (bulk_passes and self._messages.has_work):
-            has_events = self._messages.fill(packet, now)
-            if events_pass:
-                self._interval_packets += has_events
-            else:
-                is_bulk = has_events
-        if self._state_outbox is not None and self._state_outbox.has_parts:
-            self._state_outbox.fill(packet)
+            has_messages = self._messages.fill(packet, now)
+        is_bulk = has_messages and not events_pass
+        self._role.fill_state(packet)
         self._messages.ride_along(packet, now)
         if bulk_passes:
             while (fragment := self._transfers.next_fragment(packet)) is not None:
                 packet.add(fragment[0])
                 packet.items.append(fragment[1])
                 is_bulk = True
-        return is_bulk
-
-    def _send(self, packet: PacketBuilder, is_bulk: bool, now: float, send: Callable[[bytes], int]) -> None:
-        payload = packet.to_bytes()
-        size = len(payload)
-        sequence = send(payload)
-        self.stats.packets_sent += 1
-        self.stats.bytes_sent += size
-        self._last_sent_at = now
-        self._received.acknowledged()
-        self._messages.redundancy.packet_sent(size)
-        bulk_bytes = 0
-        was_limited = False
-        if is_bulk:
-            bulk_bytes = size
-            self._last_bulk_at = now
-            self._pacer.packet_sent(size)
-            was_limited = self._transfers.has_work or self._messages.has_work
-        if packet.is_ack_eliciting or packet.items:
-            sent = SentPacket(
-                sequence, now, size, bulk_bytes, packet.is_ack_eliciting, was_limited, packet.items
-            )
-            self._recovery.packet_sent(sent)
-        else:
-            self._recovery.sequence_sent(sequence)
+        return has_messages and events_pass, is_bulk
 
     # --- time -----------------------------------------------------------------------------------
 
@@ -522,33 +376,22 @@ class Session:
         """When `handle_timer`, and `send_payloads` after it, is due; None for never."""
         if not self.is_attached:
             return self._housekeeping_at if self._messages.has_expiring else None
-        due = self._last_sent_at + self._config.keepalive_s
-        ack_deadline = self._received.ack_deadline
-        if ack_deadline is not None and ack_deadline < due:
-            due = ack_deadline
+        connection = self._connection
         due = min(
-            due,
-            _or_never(self._recovery.next_timer()),
+            connection.last_sent_at + self._config.keepalive_s,
+            _or_never(connection.received.ack_deadline),
+            _or_never(connection.recovery.next_timer()),
             _or_never(self._messages.next_timer()),
             _or_never(self._control.close_at),
-            self._clock.due_at if self._clock is not None else inf,
+            self._role.next_timer(),
         )
-        if self._state_outbox is not None:
-            due = min(due, _or_never(self._state_outbox.next_timer()))
         if self._messages.has_work:
-            is_used_up = self._interval_packets >= self._config.unpaced_packets
-            due = min(due, self._interval_end if is_used_up else self._now, self._bulk_at())
-        elif self._transfers.has_work:
-            due = min(due, self._bulk_at())
+            due = min(due, connection.events_at(self._now))
+        if self._transfers.has_work:
+            due = min(due, connection.bulk_at())
         if self._inbox.has_transfers or self._messages.has_expiring:
             due = min(due, self._housekeeping_at)
         return due
-
-    def _bulk_at(self) -> float:
-        next_interval = self._last_bulk_at + self._config.send_interval_s
-        if self._congestion.has_room:
-            return min(next_interval, self._pacer.ready_at())
-        return next_interval
 
     def handle_timer(self, now: float) -> None:
         """Let time pass: losses, probe timeouts, retries, expiry. Call `send_payloads` after it."""
@@ -560,11 +403,14 @@ class Session:
                 self._inbox.expire(now)
         if not self.is_attached:
             return
-        if self._recovery.handle_timer(now):
-            self._probes = 1
+        connection = self._connection
+        if connection.recovery.handle_timer(now):
+            connection.probes = 1
+            # A peer without room leaves every probe with messages unacknowledged. One without any tells
+            # that the path is well, so that all that was refused comes again, in another order.
+            connection.must_ping = connection.recovery.probe_count >= BARE_PROBE_COUNT
         self._messages.handle_timer(now)
-        if self._state_outbox is not None:
-            self._state_outbox.handle_timer(now)
+        self._role.handle_timer(now)
 
 
 def _or_never(due: float | None) -> float:

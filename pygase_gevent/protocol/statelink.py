@@ -146,9 +146,18 @@ class StateInbox:
     def receive_part(self, frame: StateFrame) -> ReceivedState | None:
         """Take a part; the state if it completes one."""
         self._is_due = True
-        return self.receiver.receive_part(
+        received = self.receiver.receive_part(
             frame.newest, frame.distance, frame.part, frame.parts, frame.clock_us, frame.data
         )
+        self._count_drops()
+        return received
+
+    def _count_drops(self) -> None:
+        drops = self.receiver.drops
+        if drops:
+            for reason, count in drops.items():
+                self._stats.drops[f"state_{reason.name.lower()}"] += count
+            drops.clear()
 
     def receive_fragment(self, frame: StateFragmentFrame, now: float) -> ReceivedState | None:
         """Take a fragment of a transfer; the state if it completes one. A newer transfer ends it."""
@@ -172,7 +181,9 @@ class StateInbox:
             return None
         self._reassembly = None
         self._is_due = True
-        return self.receiver.receive_transfer(body)
+        received = self.receiver.receive_transfer(body)
+        self._count_drops()
+        return received
 
     @property
     def is_ack_due(self) -> bool:

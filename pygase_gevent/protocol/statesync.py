@@ -40,6 +40,8 @@ class StateSender:
         self._encoder: StateEncoder | None = None
         self.base: int | None = None
         """The newest state that the client says it has applied."""
+        self.has_newest_content = False
+        """Whether nothing but the `time_order` was new to it when `next_update` was last asked."""
         self._sent_newest = -1
         self._sent_at = 0.0
         self._transfer: int | None = None  # `newest` of the transfer under way
@@ -56,6 +58,7 @@ class StateSender:
             is new and a state was sent not long ago.
         """
         self._encoder = encoder
+        self.has_newest_content = False
         newest = encoder.look(now)
         if self._merge is not None:
             self._merge = self._merge.extended(encoder, newest)
@@ -65,11 +68,13 @@ class StateSender:
                 return None
             self.handle_transfer_lost()  # it arrived, but could not be applied
         if self.base == newest:
+            self.has_newest_content = True
             return None
         if self._merge is not None and self._merge.base == self.base:
             encoded = encoder.encode_changes(self.base, self._merge.changes)
         else:
             encoded = encoder.encode(self.base, now)
+        self.has_newest_content = encoded.is_empty
         if encoded.is_empty and now < self._sent_at + self._config.keepalive_s:
             return None
         self._sent_newest = newest

@@ -9,8 +9,13 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import dataclass
+from math import inf
 
 from pygase_gevent.errors import ArgumentError
+
+_SHARES = ("loss", "duplicate", "reorder", "corrupt", "truncate", "burst_start", "burst_end", "burst_loss")
+_DRAWS = 10
+"""Random numbers per datagram."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +32,15 @@ class LinkOptions:
             also on a line without jitter.
         reorder_s: how long those are held back.
         corrupt: share of datagrams that arrive with one bit flipped.
+        truncate: share of datagrams that arrive cut short.
+        burst_start: share of datagrams at which a burst of losses begins (Gilbert-Elliott's two states).
+        burst_end: share of datagrams of a burst at which it ends; its mean length is the inverse.
+        burst_loss: share of datagrams that vanish during a burst.
+        rate_bytes_per_s: what the line carries, UDP payload bytes; infinite by default.
+        queue_bytes: what waits where the line carries less than is sent; what does not fit is lost.
 
     Raises:
-        ArgumentError: a share is not within 0 to 1, or a time is negative.
+        ArgumentError: a share is not within 0 to 1, a time is negative, or a rate is not positive.
     """
 
     loss: float = 0.0
@@ -39,14 +50,23 @@ class LinkOptions:
     reorder: float = 0.0
     reorder_s: float = 0.02
     corrupt: float = 0.0
+    truncate: float = 0.0
+    burst_start: float = 0.0
+    burst_end: float = 0.25
+    burst_loss: float = 1.0
+    rate_bytes_per_s: float = inf
+    queue_bytes: int = 64 * 1024
 
     def __post_init__(self) -> None:
-        for name in ("loss", "duplicate", "reorder", "corrupt"):
+        for name in _SHARES:
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ArgumentError(f"LinkOptions.{name} is a share from 0 to 1, not {getattr(self, name)!r}")
         for name in ("delay_s", "jitter_s", "reorder_s"):
             if not 0.0 <= getattr(self, name) < float("inf"):
                 raise ArgumentError(f"LinkOptions.{name} is a time in seconds, not {getattr(self, name)!r}")
+        for name in ("rate_bytes_per_s", "queue_bytes"):
+            if not getattr(self, name) > 0:
+                raise ArgumentError(f"LinkOptions.{name} must be positive, not {getattr(self, name)!r}")
 
 
 PERFECT_LINE = LinkOptions()
@@ -62,7 +82,8 @@ class LinkModel:
         options: how bad the line is now; assign other options at any time.
         is_cut: while true nothing gets in. What is under way still arrives.
         counts: datagrams `"sent"` into the line and what became of them: `"delivered"`, `"lost"`,
-            `"cut"`, `"duplicated"`, `"reordered"`, `"corrupted"`.
+            `"cut"`, `"overflowed"` (the queue), `"burst"` (lost in one), `"duplicated"`, `"reordered"`,
+            `"corrupted"`, `"truncated"`.
     """
 
     def __init__(self, options: LinkOptions = PERFECT_LINE, *, rng: random.Random | int = 0) -> None:
@@ -70,6 +91,8 @@ class LinkModel:
         self.is_cut = False
         self.counts: Counter[str] = Counter()
         self._rng = rng if isinstance(rng, random.Random) else random.Random(rng)
+        self._is_in_burst = False
+        self._free_at = 0.0
 
     def deliveries(self, datagram: bytes, now: float) -> list[tuple[float, bytes]]:
         """Sends a datagram into the line.
@@ -82,31 +105,57 @@ class LinkModel:
             For each copy that arrives, when, in seconds of the same clock, and with which bytes: none
             for a lost datagram, one usually, two for a duplicate. Not sorted by time.
         """
-        options, rng = self.options, self._rng
-        loss, duplicate, reorder, corrupt, bit, first, second = (rng.random() for _ in range(7))
-        self.counts["sent"] += 1
+        options, counts, draw = self.options, self.counts, self._rng.random
+        loss, duplicate, reorder, corrupt, bit, first, second, truncate, size, burst = [
+            draw() for _ in range(_DRAWS)
+        ]
+        counts["sent"] += 1
+        self._is_in_burst = burst >= options.burst_end if self._is_in_burst else burst < options.burst_start
         if self.is_cut:
-            self.counts["cut"] += 1
+            counts["cut"] += 1
+            return []
+        if self._is_in_burst and loss < options.burst_loss:
+            counts["burst"] += 1
             return []
         if loss < options.loss:
-            self.counts["lost"] += 1
+            counts["lost"] += 1
             return []
+        delay_s = options.delay_s
+        if options.rate_bytes_per_s != inf:
+            waited_s = self._wait_in_queue(len(datagram), now)
+            if waited_s is None:
+                counts["overflowed"] += 1
+                return []
+            delay_s += waited_s
         held_back_s = 0.0
         if reorder < options.reorder:
-            self.counts["reordered"] += 1
+            counts["reordered"] += 1
             held_back_s = options.reorder_s
         if corrupt < options.corrupt and datagram:
-            self.counts["corrupted"] += 1
+            counts["corrupted"] += 1
             datagram = _flip_bit(datagram, int(bit * len(datagram) * 8))
+        if truncate < options.truncate and datagram:
+            counts["truncated"] += 1
+            datagram = datagram[: int(size * len(datagram))]
         spreads = [first]
         if duplicate < options.duplicate:
-            self.counts["duplicated"] += 1
+            counts["duplicated"] += 1
             spreads.append(second)
-        self.counts["delivered"] += len(spreads)
+        counts["delivered"] += len(spreads)
         return [
-            (now + max(0.0, options.delay_s + options.jitter_s * (2 * spread - 1)) + held_back_s, datagram)
+            (now + max(0.0, delay_s + options.jitter_s * (2 * spread - 1)) + held_back_s, datagram)
             for spread in spreads
         ]
+
+    def _wait_in_queue(self, size_bytes: int, now: float) -> float | None:
+        """How long a datagram takes through the queue and onto the line; None if the queue is full."""
+        options = self.options
+        waited_s = max(0.0, self._free_at - now)
+        if waited_s * options.rate_bytes_per_s + size_bytes > options.queue_bytes:
+            return None
+        waited_s += size_bytes / options.rate_bytes_per_s
+        self._free_at = now + waited_s
+        return waited_s
 
 
 def _flip_bit(datagram: bytes, position: int) -> bytes:

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from gevent import monkey
@@ -30,6 +31,9 @@ SHORT = Config(
 """For what takes seconds otherwise: giving up, being dropped, leaving."""
 
 KEY = bytes(range(32))
+ROOT = Path(__file__).parent.parent.parent
+"""Where a process of its own finds the package."""
+
 PATCH_IF_THIS_IS_PATCHED = (
     "from gevent import monkey; monkey.patch_all()\n" if monkey.is_module_patched("socket") else ""
 )
@@ -39,7 +43,7 @@ OTHER_KEY = bytes(range(1, 33))
 
 
 def eventually(
-    predicate: Callable[[], T], timeout: float = 5.0, sleep: Callable[[float], object] = time.sleep
+    predicate: Callable[[], T], timeout: float = 10.0, sleep: Callable[[float], object] = time.sleep
 ) -> T:
     """Waits until the predicate is true and returns its value; fails after a generous limit."""
     deadline = time.monotonic() + timeout
@@ -101,7 +105,7 @@ class NativeThread:
 
     def wait(self) -> Any:
         """The function's result, or its exception raised here."""
-        eventually(lambda: self.is_done, timeout=10.0)
+        eventually(lambda: self.is_done, timeout=15.0)
         if self.error is not None:
             raise self.error
         return self.result

@@ -6,7 +6,6 @@ import threading
 from typing import Any
 
 import gevent
-import gevent.event
 import pytest
 
 from pygase_gevent import (

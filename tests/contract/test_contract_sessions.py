@@ -23,6 +23,7 @@ from pygase_gevent.config import Config
 from .conftest import Net
 from .helpers import (
     KEY,
+    ROOT,
     SHORT,
     NativeThread,
     Recorder,
@@ -99,7 +100,7 @@ def killed_client(net: Net) -> Any:
 
     def connect_and_kill(port: int) -> None:
         process = subprocess.Popen(
-            [sys.executable, "-c", SILENT_CLIENT, str(port)], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", SILENT_CLIENT, str(port)], cwd=ROOT, stdout=subprocess.PIPE, text=True
         )
         try:
             assert process.stdout is not None

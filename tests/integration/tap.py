@@ -6,6 +6,7 @@ import select
 import socket
 import threading
 from collections import deque
+from collections.abc import Callable
 
 HOST = "127.0.0.1"
 KEPT = 2000
@@ -18,11 +19,16 @@ class Tap:
     Attributes:
         port: for the client to connect to.
         to_server, to_client: the datagrams that passed, the first ones first.
+        forge_ahead: assign a function that makes forged datagrams of a real one: they arrive before it.
+        forged_to_server, forged_to_client: how many of those there were.
     """
 
     def __init__(self, server_port: int) -> None:
         self.to_server: deque[bytes] = deque()
         self.to_client: deque[bytes] = deque()
+        self.forge_ahead: Callable[[bytes], list[bytes]] = lambda datagram: []
+        self.forged_to_server = 0
+        self.forged_to_client = 0
         self._server = (HOST, server_port)
         self._outside = _socket()
         self._inside = _socket()
@@ -65,12 +71,18 @@ class Tap:
             if self._outside in readable:
                 datagram, self._client = self._outside.recvfrom(2048)
                 _keep(self.to_server, datagram)
-                self._inside.sendto(datagram, self._server)
+                for forged in self.forge_ahead(datagram):
+                    self.forged_to_server += 1
+                    self.send_to_server(forged)
+                self.send_to_server(datagram)
             if self._inside in readable:
                 datagram, sender = self._inside.recvfrom(2048)
                 if sender == self._server and self._client is not None:
                     _keep(self.to_client, datagram)
-                    self._outside.sendto(datagram, self._client)
+                    for forged in self.forge_ahead(datagram):
+                        self.forged_to_client += 1
+                        self.send_to_client(forged)
+                    self.send_to_client(datagram)
 
 
 def _socket() -> socket.socket:

@@ -14,8 +14,8 @@ from .game import Game, Player, is_consistent
 from .support import eventually, is_exactly
 
 BAD = LinkOptions(loss=0.2, delay_s=0.05, jitter_s=0.02)
-TEN_PERCENT = LinkOptions(loss=0.1, delay_s=0.01)
-CLEAN = LinkOptions(delay_s=0.01)
+TEN_PERCENT = LinkOptions(loss=0.1, delay_s=0.005)
+CLEAN = LinkOptions(delay_s=0.005)
 ALL_BAD = LinkOptions(
     loss=0.1, delay_s=0.03, jitter_s=0.02, duplicate=0.1, reorder=0.1, reorder_s=0.05, corrupt=0.05
 )
@@ -38,7 +38,7 @@ def test_reliable_ordered_events_exactly_once_both_ways(game: Game, line: LinkOp
         for number in range(500):
             player.send_line(number)
             game.server.dispatch_event("TOLD", number, target_client=address)
-            if number % 5 == 4:  # over a hundred steps, so that they travel in many packets
+            if number % 10 == 9:  # over fifty steps, so that they travel in many packets
                 player.next_state()
         eventually(lambda: len(game.lines[address]) >= 500, lambda: len(game.lines[address]))
         eventually(lambda: len(player.told) >= 500, lambda: len(player.told))
@@ -55,13 +55,13 @@ def test_state_keeps_moving_and_ends_as_the_servers(game: Game, line: LinkOption
         player.wait_playing()
         for _ in range(60):
             assert is_consistent(player.next_state())
-        for number in range(20):  # and back and forth, so that it stands still on more than one state
+        for number in range(8):  # and back and forth, so that it stands still on more than one state
             game.is_moving = False
             eventually(lambda: not_moving(game), "the server stands still")
             player.client.wait_until(lambda state: state.tick == game.state.tick, timeout=30)
             with player.client.access_game_state() as state:
                 assert state.to_dict() == game.state.to_dict()
-            if number % 4 == 0:
+            if number % 2 == 0:
                 game.backend.game_state_store.push_update(GameStateUpdate(0, blob=bytes([number]) * 700))
                 player.client.wait_until(lambda state: state.blob == game.state.blob, timeout=30)
             game.is_moving = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -26,6 +26,7 @@ SHORT = Config(
     challenge_lifetime_s=5.0 / SCALE,
     keepalive_s=0.25 / SCALE,
 )
+BRIEF = replace(SHORT, resume_window_s=1.0)
 REAL = Config()
 TIMES = pytest.mark.parametrize(
     ("config", "scale"),
@@ -211,6 +212,7 @@ def test_server_shut_down_and_run_again(table: Table, away_s: float) -> None:
     assert table.game.server.host_client == host == table.address
 
 
+@pytest.mark.parametrize("config", [BRIEF])
 def test_server_does_not_come_back(table: Table) -> None:
     table.game.backend.shutdown()
     eventually(lambda: table.player.hooks == ["connect", "drop", "close"], lambda: table.player.hooks)
@@ -249,7 +251,7 @@ def test_server_process_killed_and_started_anew() -> None:
 
 
 def test_client_process_killed() -> None:
-    game = Game(config=SHORT)
+    game = Game(config=BRIEF)
     game.run_in_thread()
     with Program("client", game.server.port) as client:
         client.wait_line("connected")

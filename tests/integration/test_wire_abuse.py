@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
+from pygase_gevent.tokens import issue_connect_token
+
 from .game import Game, Player
-from .support import eventually, server_drops
+from .support import client_drops, eventually, server_drops
 from .tap import HOST, Tap
 
 COUNT = 5000
 BATCH = 50
 """Datagrams thrown at once: fewer than the smallest socket buffer holds, so that none is lost uncounted."""
 
+REQUEST_BYTES = 1078
+
+Drops = Callable[[], Counter[str]]
 Forge = Callable[[random.Random, list[bytes]], bytes]
 
 
@@ -60,14 +67,14 @@ class Abuse:
         return server_drops(self.game.server)
 
     def client_drops(self) -> Counter[str]:
-        return Counter(self.player.client.connection.stats.drops)
+        return client_drops(self.player.client)
 
     def throw(
         self,
         send: Callable[[bytes], object],
         forge: Forge,
         captured: list[bytes],
-        drops: Callable[[], Counter[str]],
+        drops: Drops,
     ) -> Counter[str]:
         """Throws `COUNT` forged datagrams and waits until each was counted; by reason."""
         rng = random.Random(forge.__name__)
@@ -75,36 +82,40 @@ class Abuse:
         for thrown in range(BATCH, COUNT + 1, BATCH):
             for _ in range(BATCH):
                 send(forge(rng, captured))
-            eventually(lambda thrown=thrown: (drops() - before).total() >= thrown, lambda: drops() - before)  # type: ignore[misc]
+            eventually(partial(self.counts, drops, before, thrown), lambda: drops() - before)
         return drops() - before
 
-    def ping(self) -> None:
-        """A hundred reliable events there and back, of the one client."""
+    def counts(self, drops: Drops, before: Counter[str], thrown: int) -> bool:
+        """Whether so many were dropped since."""
+        return (drops() - before).total() >= thrown
+
+    def check_unharmed(self) -> None:
+        """The one client is there as ever: its events go there and back, and its state moves."""
         first = len(self.player.pongs)
         for number in range(first, first + 100):
             self.player.client.dispatch_event("PING", number)
         eventually(lambda: len(self.player.pongs) >= first + 100)
         assert sorted(self.player.pongs) == list(range(first + 100))
+        self.player.next_state(ticks=5)
+        assert list(self.game.hooks) == [("join", self.game.only_client)]
+        assert self.player.hooks == ["connect"]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def abuse() -> Iterator[Abuse]:
+    """One for all tests: it has to stand all of it."""
     game = Game()
     game.run_in_thread()
     stranger = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     stranger.bind((HOST, 0))
+    stranger.setblocking(False)
     with stranger, Tap(game.server.port or 0) as tap, Player(tap.port) as player:
         player.wait_playing()
-        abuse = Abuse(game, player, tap, stranger)
         for number in range(200):  # so that there is real traffic to forge
             player.send_line(number)
         eventually(lambda: len(game.lines[game.only_client]) == 200)
-        player.client.wait_until(lambda state: state.tick > 20, timeout=30)
-        yield abuse
-        abuse.ping()
-        assert list(game.hooks) == [("join", game.only_client)]
-        assert player.hooks == ["connect"]
-        player.next_state(ticks=5)
+        player.next_state(ticks=20)
+        yield Abuse(game, player, tap, stranger)
     game.backend.shutdown()
 
 
@@ -112,7 +123,7 @@ def abuse() -> Iterator[Abuse]:
 def test_server_drops_what_seems_to_come_from_its_client(abuse: Abuse, forge: Forge) -> None:
     captured = list(abuse.tap.to_server)
     counted = abuse.throw(abuse.tap.send_to_server, forge, captured, abuse.server_drops)
-    abuse.ping()
+    abuse.check_unharmed()
     assert counted.total() == COUNT, counted
 
 
@@ -124,10 +135,9 @@ def test_server_drops_what_strangers_send(abuse: Abuse, forge: Forge) -> None:
     counted = abuse.throw(
         lambda datagram: abuse.stranger.sendto(datagram, server), forge, captured, abuse.server_drops
     )
-    abuse.ping()
+    abuse.check_unharmed()
     assert counted.total() == COUNT, counted
     assert len(abuse.game.server.connections) == 1
-    abuse.stranger.setblocking(False)
     with pytest.raises(BlockingIOError):
         abuse.stranger.recv(2048)
 
@@ -136,7 +146,7 @@ def test_server_drops_what_strangers_send(abuse: Abuse, forge: Forge) -> None:
 def test_client_drops_what_seems_to_come_from_its_server(abuse: Abuse, forge: Forge) -> None:
     captured = list(abuse.tap.to_client)
     counted = abuse.throw(abuse.tap.send_to_client, forge, captured, abuse.client_drops)
-    abuse.ping()
+    abuse.check_unharmed()
     assert counted.total() == COUNT, counted
 
 
@@ -146,8 +156,28 @@ def test_client_drops_what_strangers_send(abuse: Abuse) -> None:
     counted = abuse.throw(
         lambda datagram: abuse.stranger.sendto(datagram, client), replayed, captured, abuse.client_drops
     )
-    abuse.ping()
+    abuse.check_unharmed()
     assert counted.total() == COUNT, counted
+
+
+@pytest.mark.parametrize("forge", [truncated, bit_flipped, lengthened])
+def test_forged_datagrams_overtake_the_real_ones(abuse: Abuse, forge: Forge) -> None:
+    """So their sequence is a new one, and nothing but the cipher tells them from what is real."""
+    tap, rng = abuse.tap, random.Random(5)
+    server_before, client_before = abuse.server_drops(), abuse.client_drops()
+    to_server, to_client = tap.forged_to_server + COUNT, tap.forged_to_client + COUNT
+    thrown_before = tap.forged_to_server, tap.forged_to_client
+    tap.forge_ahead = lambda datagram: [forge(rng, [datagram]) for _ in range(60)]
+    while tap.forged_to_server < to_server or tap.forged_to_client < to_client:
+        abuse.check_unharmed()
+    tap.forge_ahead = lambda datagram: []
+    abuse.check_unharmed()
+    for side, thrown, dropped in (
+        ("server", tap.forged_to_server - thrown_before[0], abuse.server_drops() - server_before),
+        ("client", tap.forged_to_client - thrown_before[1], abuse.client_drops() - client_before),
+    ):
+        assert dropped.total() == thrown, f"{side}: {dropped}"
+        assert dropped["not authentic"] > 0, f"{side}: {dropped}"
 
 
 def test_playing_back_a_whole_session_gets_nobody_in(abuse: Abuse) -> None:
@@ -158,9 +188,50 @@ def test_playing_back_a_whole_session_gets_nobody_in(abuse: Abuse) -> None:
     for number, datagram in enumerate(recorded, 1):
         abuse.stranger.sendto(datagram, server)
         if number % BATCH == 0:
-            eventually(lambda number=number: (abuse.server_drops() - before).total() >= number)  # type: ignore[misc]
-    eventually(lambda: (abuse.server_drops() - before).total() >= len(recorded))
+            eventually(partial(abuse.counts, abuse.server_drops, before, number))
+    eventually(partial(abuse.counts, abuse.server_drops, before, len(recorded)))
+    abuse.check_unharmed()
     assert len(abuse.game.server.connections) == 1
-    abuse.stranger.setblocking(False)
     with pytest.raises(BlockingIOError):
         abuse.stranger.recv(2048)
+
+
+def test_strangers_who_ask_and_never_answer(abuse: Abuse) -> None:
+    """Good requests by the thousand: some get a challenge, smaller than the request; the rest is counted."""
+    server = (HOST, abuse.game.server.port or 0)
+    before = abuse.server_drops()
+    challenges: list[bytes] = []
+
+    def receive() -> None:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                challenges.append(abuse.stranger.recv(2048))
+
+    def all_answered_or_counted(asked: int) -> bool:
+        receive()
+        return len(challenges) + (abuse.server_drops() - before).total() >= asked
+
+    for asked in range(BATCH, COUNT + 1, BATCH):
+        for _ in range(BATCH):
+            token = issue_connect_token(key=bytes(32), server_addresses=[server])
+            abuse.stranger.sendto(request_with(token), server)
+        eventually(partial(all_answered_or_counted, asked))
+    assert len(challenges) + (abuse.server_drops() - before).total() == COUNT
+    assert 0 < len(challenges) < COUNT
+    assert max(map(len, challenges)) < REQUEST_BYTES
+    abuse.check_unharmed()
+    assert len(abuse.game.server.connections) == 1
+
+
+def request_with(token: bytes) -> bytes:
+    """netcode's connection request (STANDARD.md): what of a connect token a client shows to a server."""
+    version, protocol_id, expiry, nonce, private = (
+        token[:13],
+        token[13:21],
+        token[29:37],
+        token[37:61],
+        token[61:1085],
+    )
+    request = b"\0" + version + protocol_id + expiry + nonce + private
+    assert len(request) == REQUEST_BYTES
+    return request

@@ -67,6 +67,7 @@ class DropReason:
     CHALLENGE_STALE = "challenge stale or not from here"
     UNKNOWN_ADDRESS = "unknown address"
     NOT_RUNNING = "not running"
+    STOPPING = "about to stop"
 
 
 Packet = tuple[int, int, bytes]

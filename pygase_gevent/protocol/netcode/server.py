@@ -92,6 +92,7 @@ class NetcodeServer:
         self._admits = admits if admits is not None else self._has_free_slot
         self._associated_data = packet_associated_data(protocol_id)
         self._is_running = False
+        self._is_stopping = False
         self._peers_by_client_id: dict[int, NetcodePeer] = {}
         self._half_open = HalfOpenTable(config, self._associated_data)
         self._used_tokens = UsedTokens(config)
@@ -110,6 +111,11 @@ class NetcodeServer:
         self._free_indices: list[int] = []
         self._next_sweep = now
         self._is_running = True
+        self._is_stopping = False
+
+    def stop_handshakes(self) -> None:
+        """Takes no handshakes until the next start: one begun now would spend its token in vain."""
+        self._is_stopping = True
 
     def stop(self) -> None:
         """Forgets all clients and handshakes, without events and without telling them."""
@@ -219,6 +225,8 @@ class NetcodeServer:
         """Takes a request, or any packet from an address that has no slot; gives the `DropReason`."""
         if not self._is_running:
             return DropReason.NOT_RUNNING
+        if self._is_stopping:
+            return DropReason.STOPPING
         if not data:
             return DropReason.TOO_SHORT
         if data[0] == 0:

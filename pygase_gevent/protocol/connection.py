@@ -1,0 +1,146 @@
+"""One netcode connection under a session: all that starts anew when another one takes its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pygase_gevent.config import Config
+from pygase_gevent.protocol.acks import ReceivedPackets
+from pygase_gevent.protocol.congestion import CongestionWindow, Pacer
+from pygase_gevent.protocol.frame_writer import encode_header
+from pygase_gevent.protocol.packet import PacketBuilder
+from pygase_gevent.protocol.recovery import Recovery, RoundTrip, SentPacket
+from pygase_gevent.protocol.stats import SessionStats
+
+PING = b"\x01"
+
+
+class Connection:
+    """Acknowledgement, recovery and the right to send.
+
+    Attributes:
+        received: what came.
+        recovery, round_trip: what is in flight, and how long it takes.
+        last_sent_at: when the last payload left.
+        must_ping: a packet with nothing but a ping is to be sent.
+        probes: packets that a probe timeout lets through, whatever the window says.
+    """
+
+    __slots__ = (
+        "_config",
+        "_congestion",
+        "_interval_end",
+        "_interval_packets",
+        "_last_bulk_at",
+        "_pacer",
+        "_stats",
+        "last_sent_at",
+        "must_ping",
+        "probes",
+        "received",
+        "recovery",
+        "round_trip",
+    )
+
+    def __init__(self, config: Config, stats: SessionStats, now: float) -> None:
+        self._config = config
+        self._stats = stats
+        self._congestion = CongestionWindow(config)
+        self._pacer = Pacer(config, now)
+        self._last_bulk_at = now - config.send_interval_s
+        self._interval_end = now
+        self._interval_packets = 0
+        self.received = ReceivedPackets(config)
+        self.round_trip = RoundTrip(config)
+        self.recovery = Recovery(config, self.round_trip, self._congestion, stats)
+        self.last_sent_at = now
+        self.probes = 0
+        self.must_ping = False
+
+    def receive_ack(self, largest: int, mask: int, delay_s: float, now: float) -> bool:
+        """Take an acknowledgement; False if it names what was never sent."""
+        if not self.recovery.receive_ack(largest, mask, delay_s, now):
+            return False
+        self._pacer.set_rate(self._congestion.window_bytes, self.round_trip.smoothed_s)
+        return True
+
+    def new_packet(self, now: float) -> PacketBuilder:
+        """A packet with an acknowledgement of everything received."""
+        received = self.received
+        header = encode_header(received.largest, received.mask, received.delay_s(now))
+        return PacketBuilder(header, self._config.max_events_per_packet)
+
+    def may_send_events(self, now: float) -> bool:
+        """Whether events may leave without asking the window: so many packets in each interval."""
+        if now >= self._interval_end:
+            self._interval_end = now + self._config.send_interval_s
+            self._interval_packets = 0
+        return self._interval_packets < self._config.unpaced_packets
+
+    def may_send_bulk(self, now: float) -> bool:
+        """Whether a packet of bulk may leave: one in each interval always may."""
+        if self.probes or now >= self._last_bulk_at + self._config.send_interval_s:
+            return True
+        return self._congestion.has_room and self._pacer.is_ready(now)
+
+    def events_at(self, now: float) -> float:
+        """When events may leave."""
+        is_used_up = self._interval_packets >= self._config.unpaced_packets
+        return min(self._interval_end, self.bulk_at()) if is_used_up else now
+
+    def bulk_at(self) -> float:
+        """When bulk may leave."""
+        next_interval = self._last_bulk_at + self._config.send_interval_s
+        if self._congestion.has_room:
+            return min(next_interval, self._pacer.ready_at())
+        return next_interval
+
+    def ping(self, now: float, send: Callable[[bytes], int]) -> None:
+        """Send a packet that asks for an acknowledgement and carries nothing that could be refused."""
+        packet = self.new_packet(now)
+        packet.add(PING)
+        self.send(packet, send, now, has_events=False, is_bulk=False, more_bulk=False)
+
+    def send(
+        self,
+        packet: PacketBuilder,
+        send: Callable[[bytes], int],
+        now: float,
+        *,
+        has_events: bool,
+        is_bulk: bool,
+        more_bulk: bool,
+    ) -> int:
+        """Send a packet and follow it.
+
+        Args:
+            packet: what to send.
+            send: sends a payload and returns its sequence.
+            now: the time.
+            has_events: whether it counts as a packet of events of this interval.
+            is_bulk: whether it counts as bulk.
+            more_bulk: whether bulk is left that would have liked to leave, too.
+
+        Returns:
+            The size of the payload.
+        """
+        payload = packet.to_bytes()
+        size = len(payload)
+        sequence = send(payload)
+        self._stats.packets_sent += 1
+        self._stats.bytes_sent += size
+        self.last_sent_at = now
+        self.received.acknowledged()
+        if has_events:
+            self._interval_packets += 1
+        if is_bulk:
+            self._last_bulk_at = now
+            self._pacer.packet_sent(size)
+        if packet.is_ack_eliciting or packet.items:
+            bulk_bytes = size if is_bulk else 0
+            self.recovery.packet_sent(
+                SentPacket(sequence, now, size, bulk_bytes, packet.is_ack_eliciting, more_bulk, packet.items)
+            )
+        else:
+            self.recovery.sequence_sent(sequence)
+        return size

@@ -1,0 +1,72 @@
+"""Codes and byte layouts that parser and writer of frames share. PROTOCOL.md says what they mean."""
+
+from __future__ import annotations
+
+import enum
+import struct
+
+from pygase_gevent.event import Delivery
+
+HEADER_LAYOUT = struct.Struct("<BIH")
+HEADER_16_LAYOUT = struct.Struct("<BIHH")
+HEADER_32_LAYOUT = struct.Struct("<BIHI")
+HEADER_64_LAYOUT = struct.Struct("<BIHQ")
+TICKET_LAYOUT = struct.Struct("<BIH")
+CLOCK_REQUEST_LAYOUT = struct.Struct("<BH")
+CLOCK_ANSWER_LAYOUT = struct.Struct("<BHQI")
+STATE_ACK_LAYOUT = struct.Struct("<BI")
+STATE_DELTA_LAYOUT = struct.Struct("<BIHBBH")
+STATE_FULL_LAYOUT = struct.Struct("<BQBBH")
+STATE_FRAGMENT_LAYOUT = struct.Struct("<BHHHI")
+U32_LAYOUT = struct.Struct("<I")
+U64_LAYOUT = struct.Struct("<Q")
+STREAM_U16_LAYOUT = struct.Struct("<HH")
+STREAM_U32_LAYOUT = struct.Struct("<HI")
+FRAGMENT_LAYOUT = struct.Struct("<HHI")
+
+MASK_ONES_64 = 0xFFFF_FFFF_FFFF_FFFF
+MASK_ONES_ABOVE_16 = 0xFFFF_FFFF_FFFF_0000
+MASK_ONES_ABOVE_32 = 0xFFFF_FFFF_0000_0000
+
+FLAG_ACK = 0x01
+FLAG_FRAGMENT = 0x10
+FLAG_HAS_ID = 0x20
+FLAG_LONG = 0x40
+
+
+class FrameType(enum.IntEnum):
+    """First byte of a frame; from `MESSAGE` up the byte is a message's flags."""
+
+    PING = 0x01
+    CLOSE = 0x02
+    WELCOME = 0x03
+    TICKET = 0x04
+    CLOCK_REQUEST = 0x05
+    CLOCK_ANSWER = 0x06
+    STATE_ACK = 0x07
+    STATE_DELTA = 0x08
+    STATE_FULL = 0x09
+    STATE_FRAGMENT = 0x0A
+    MESSAGE = 0x80
+
+
+class MessageKind(enum.IntEnum):
+    """What a message is to the receiver."""
+
+    EVENT = 0
+    CALL = 1
+    RESULT = 2
+
+
+# Delivery on the wire: plain ints, because a lookup of an enum member costs more than the comparison.
+UNRELIABLE = 0
+SEQUENCED = 1
+RELIABLE = 2
+ORDERED = 3
+
+DELIVERY_CODES = {
+    Delivery.UNRELIABLE: UNRELIABLE,
+    Delivery.SEQUENCED: SEQUENCED,
+    Delivery.RELIABLE: RELIABLE,
+    Delivery.RELIABLE_ORDERED: ORDERED,
+}

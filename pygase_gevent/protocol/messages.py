@@ -1,0 +1,303 @@
+"""One message on its way out, the line it stands in, and how many may wait."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from pygase_gevent.config import Config
+from pygase_gevent.errors import ArgumentError, QueueFullError
+from pygase_gevent.protocol.fragments import OutgoingTransfer, TransferOwner
+from pygase_gevent.protocol.frames import NO_NUMBER
+from pygase_gevent.protocol.layout import ORDERED, RELIABLE, SEQUENCED, UNRELIABLE, MessageKind
+from pygase_gevent.protocol.recovery import Carried
+
+
+class Channel:
+    """Messages that share numbers, in order.
+
+    Attributes:
+        waiting: not sent yet. A sequenced channel holds at most one: the newest.
+        window: sent and numbered, from the oldest that is not done.
+    """
+
+    __slots__ = (
+        "delivery",
+        "is_active",
+        "is_blocked",
+        "next_number",
+        "stream",
+        "waiting",
+        "window",
+    )
+
+    def __init__(self, delivery: int, *, stream: int = 0) -> None:
+        self.delivery = delivery
+        self.stream = stream
+        self.next_number = 0
+        self.waiting: deque[OutgoingMessage] = deque()
+        self.window: deque[OutgoingMessage] = deque()
+        self.is_active = False
+        self.is_blocked = False
+
+
+class ChannelTable:
+    """All lines of a session.
+
+    Attributes:
+        unreliable: messages without numbers.
+        expiring: lines whose messages do not wait for ever.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._max_streams = config.max_streams
+        self.unreliable = Channel(UNRELIABLE)
+        self._retried = Channel(UNRELIABLE)
+        self._reliable = Channel(RELIABLE)
+        self._calls = Channel(RELIABLE)
+        self._large_unreliable = Channel(UNRELIABLE)
+        self._large_reliable = Channel(RELIABLE)
+        self._large_calls = Channel(RELIABLE)
+        self._streams: dict[tuple[int, str], Channel] = {}
+        self._stream_counts = {SEQUENCED: 0, ORDERED: 0}
+        self.expiring = (self.unreliable, self._retried, self._large_unreliable)
+
+    def find(self, delivery: int, stream: str, kind: int, retries: int, is_large: bool) -> Channel:
+        """The line for a message.
+
+        Raises:
+            ArgumentError: there are too many ordered or sequenced event types.
+        """
+        if delivery == RELIABLE:
+            if kind == MessageKind.EVENT:
+                return self._large_reliable if is_large else self._reliable
+            return self._large_calls if is_large else self._calls
+        if delivery == UNRELIABLE:
+            if is_large:
+                return self._large_unreliable
+            return self._retried if retries else self.unreliable
+        channel = self._streams.get((delivery, stream))
+        if channel is None:
+            number = self._stream_counts[delivery]
+            if number >= self._max_streams:
+                raise ArgumentError(
+                    f"more than {number} event types are ordered or sequenced (Config.max_streams)"
+                )
+            self._stream_counts[delivery] = number + 1
+            channel = self._streams[delivery, stream] = Channel(delivery, stream=number)
+        return channel
+
+    def all(self) -> list[Channel]:
+        """Every line, streams last."""
+        return [
+            *self.expiring,
+            self._reliable,
+            self._calls,
+            self._large_reliable,
+            self._large_calls,
+            *self._streams.values(),
+        ]
+
+
+class MessageOwner:
+    """What a message reports to."""
+
+    __slots__ = ()
+
+    def arrived(self, message: OutgoingMessage) -> None:
+        """A packet with it, or all of its fragments, arrived."""
+
+    def send_again(self, message: OutgoingMessage) -> None:
+        """It was lost, or timed out."""
+
+    def suspect(self, message: OutgoingMessage) -> None:
+        """It may be lost."""
+
+
+class OutgoingMessage(Carried, TransferOwner):
+    """A message from `send` until it is acknowledged or given up."""
+
+    __slots__ = (
+        "_sender",
+        "body",
+        "channel",
+        "copies",
+        "first_sent_at",
+        "frame",
+        "is_counted",
+        "is_done",
+        "is_resending",
+        "kind",
+        "number",
+        "queued_at",
+        "retries_left",
+        "sent_at",
+        "sent_count",
+        "size_bytes",
+        "token",
+        "transfer",
+    )
+
+    def __init__(
+        self,
+        sender: MessageOwner,
+        channel: Channel,
+        body: bytes,
+        kind: int,
+        retries: int,
+        token: object,
+        now: float,
+    ) -> None:
+        self._sender = sender
+        self.channel = channel
+        self.body = body
+        self.size_bytes = len(body)
+        self.kind = kind
+        self.retries_left = retries
+        self.token = token
+        self.queued_at = now
+        self.sent_at = now
+        self.first_sent_at = now
+        self.sent_count = 0
+        self.copies = 0
+        self.number = NO_NUMBER
+        self.frame = b""
+        self.is_done = False
+        self.is_resending = False
+        self.is_counted = False
+        self.transfer: OutgoingTransfer | None = None
+
+    @property
+    def is_reliable(self) -> bool:
+        """Whether it must arrive while the session lives."""
+        return self.channel.delivery >= RELIABLE
+
+    def is_overtaken(self, newest_sent_at: float) -> bool:
+        """Whether a newer one of its line had left when the packet of `newest_sent_at` did."""
+        for other in self.channel.window:
+            if other.number > self.number:
+                return other.first_sent_at <= newest_sent_at
+        return False
+
+    def on_acked(self, now: float) -> None:
+        if not self.is_done:
+            self._sender.arrived(self)
+
+    def on_lost(self, now: float) -> None:
+        self.copies -= 1
+        if not self.is_done and self.copies <= 0:
+            self._sender.send_again(self)
+
+    def on_suspected(self, now: float) -> None:
+        if not self.is_done and self.channel.delivery >= RELIABLE:
+            self._sender.suspect(self)
+
+    def on_probe(self, now: float) -> None:
+        if not self.is_done and (self.is_reliable or self.retries_left > 0):
+            self._sender.send_again(self)
+
+    def on_transfer_arrived(self, now: float) -> None:
+        if not self.is_done:
+            self._sender.arrived(self)
+
+
+class QueueBounds:
+    """How much waits to be sent or acknowledged. Calls and results are counted apart from events, so that
+    an answer finds room when events do not.
+
+    Attributes:
+        events, event_bytes: events that wait.
+    """
+
+    __slots__ = ("_call_bytes", "_calls", "_config", "event_bytes", "events")
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self.events = 0
+        self.event_bytes = 0
+        self._calls = 0
+        self._call_bytes = 0
+
+    def count_in(self, message: OutgoingMessage) -> None:
+        """A message is queued.
+
+        Raises:
+            QueueFullError: there is no room.
+        """
+        config = self._config
+        if message.kind == MessageKind.EVENT:
+            if self.events >= config.max_queued_events:
+                raise QueueFullError(f"{self.events} events wait for the peer (Config.max_queued_events)")
+            if self.event_bytes + message.size_bytes > config.max_queued_bytes:
+                raise QueueFullError(f"{self.event_bytes} bytes wait for the peer (Config.max_queued_bytes)")
+            self.events += 1
+            self.event_bytes += message.size_bytes
+        else:
+            # Calls and results of both directions, and as many again that wait for their acknowledgement.
+            if self._calls >= 4 * config.max_calls:
+                raise QueueFullError(f"{self._calls} calls and results wait (Config.max_calls)")
+            if self._call_bytes + message.size_bytes > config.max_queued_bytes:
+                raise QueueFullError(f"{self._call_bytes} bytes of calls wait (Config.max_queued_bytes)")
+            self._calls += 1
+            self._call_bytes += message.size_bytes
+        message.is_counted = True
+
+    def replace(self, older: OutgoingMessage, newer: OutgoingMessage) -> None:
+        """A newer message takes the place of an older one.
+
+        Raises:
+            QueueFullError: there is no room; the older one stays.
+        """
+        self.count_out(older)
+        try:
+            self.count_in(newer)
+        except QueueFullError:
+            self.count_in(older)
+            raise
+
+    def count_out(self, message: OutgoingMessage) -> None:
+        """A message is done, or will not be heard of again."""
+        if not message.is_counted:
+            return
+        message.is_counted = False
+        if message.kind == MessageKind.EVENT:
+            self.events -= 1
+            self.event_bytes -= message.size_bytes
+        else:
+            self._calls -= 1
+            self._call_bytes -= message.size_bytes
+
+
+class RetryTimeouts:
+    """When messages with retries time out: never later than 1 s after they left."""
+
+    __slots__ = ("_after_s", "_deadlines")
+
+    def __init__(self, config: Config) -> None:
+        self._after_s = config.max_probe_timeout_s
+        self._deadlines: deque[tuple[float, OutgoingMessage, int]] = deque()
+
+    def message_sent(self, message: OutgoingMessage, now: float) -> None:
+        """A message left: its earlier timeouts count no more."""
+        self._deadlines.append((now + self._after_s, message, message.sent_count))
+
+    def next_timer(self) -> float | None:
+        """When the next one times out."""
+        return self._deadlines[0][0] if self._deadlines else None
+
+    def next_due(self, now: float) -> OutgoingMessage | None:
+        """The next message that has timed out."""
+        deadlines = self._deadlines
+        while deadlines and deadlines[0][0] <= now:
+            _, message, sent_count = deadlines.popleft()
+            if not message.is_done and message.sent_count == sent_count:
+                return message
+        return None
+
+    def forget_done(self) -> None:
+        """Messages at the head that are done need no timer."""
+        while self._deadlines and self._deadlines[0][1].is_done:
+            self._deadlines.popleft()
+
+    def clear(self) -> None:
+        """The connection is gone."""
+        self._deadlines.clear()

@@ -1,0 +1,148 @@
+"""Checkers of the life of a session, as the table in API.md tells it."""
+
+from __future__ import annotations
+
+from pygase_gevent.protocol.client_events import (
+    ClientEvent,
+    ClientPhase,
+    Closed,
+    Connected,
+    Dropped,
+    Resumed,
+)
+from pygase_gevent.protocol.server_peer import (
+    CoreEvent,
+    PeerDropped,
+    PeerJoined,
+    PeerLeft,
+    PeerResumed,
+    ServerPeer,
+    ShutdownRequested,
+)
+from pygase_gevent.testing.checker import Checker
+from pygase_gevent.testing.tap import TappedSession
+from pygase_gevent.testing.virtual_client import VirtualClient
+from pygase_gevent.testing.virtual_server import VirtualServer
+from pygase_gevent.testing.world import World
+
+GRACE_S = 1.0
+"""How much longer than promised a session may live."""
+
+_SERVER_ORDER: dict[type | None, tuple[type, ...]] = {
+    None: (PeerJoined,),
+    PeerJoined: (PeerDropped, PeerResumed, PeerLeft, ShutdownRequested),
+    PeerDropped: (PeerResumed, PeerLeft),
+    PeerResumed: (PeerDropped, PeerResumed, PeerLeft, ShutdownRequested),
+    ShutdownRequested: (PeerLeft,),
+    PeerLeft: (),
+}
+_CLIENT_ORDER: dict[type | None, tuple[type, ...]] = {
+    None: (Connected, Closed),
+    Connected: (Dropped, Closed),
+    Dropped: (Resumed, Connected, Closed),
+    Resumed: (Dropped, Closed),
+    Closed: (),
+}
+
+
+class HooksInOrder(Checker):
+    """Joined, then dropped and resumed as often as it happens, then left; on the client likewise."""
+
+    def __init__(self) -> None:
+        self._server: dict[ServerPeer, type] = {}
+        self._client: dict[VirtualClient, type] = {}
+
+    def server_event(self, server: VirtualServer, event: CoreEvent) -> None:
+        last = self._server.get(event.peer)
+        if type(event) not in _SERVER_ORDER[last]:
+            self.fail(f"{type(event).__name__} after {last and last.__name__} of {event.peer.name}")
+        self._server[event.peer] = type(event)
+
+    def client_event(self, client: VirtualClient, event: ClientEvent) -> None:
+        last = self._client.get(client)
+        if type(event) not in _CLIENT_ORDER[last]:
+            self.fail(f"{type(event).__name__} after {last and last.__name__} of {client.name}")
+        self._client[client] = type(event)
+
+
+class NoSessionOutlives(Checker):
+    """No session lives longer than `timeout_s + resume_window_s` and 1 s without a word from the peer."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._limit_s = world.config.timeout_s + world.config.resume_window_s + GRACE_S
+        self._silence_s: dict[TappedSession, float] = {}
+        self._looked_at = world.now
+
+    def payload_received(
+        self, session: TappedSession, sequence: int, payload: bytes, is_recorded: bool
+    ) -> None:
+        # The next look adds all that passed since the last one.
+        self._silence_s[session] = self._looked_at - self._world.now
+
+    def session_attached(self, session: TappedSession) -> None:
+        self._silence_s[session] = self._looked_at - self._world.now
+
+    def look(self) -> None:
+        elapsed_s, self._looked_at = self._world.now - self._looked_at, self._world.now
+        server = self._world.server
+        # While the server does not serve, its clocks stand still; while it sleeps it knows of nothing.
+        if server.is_running and not server.is_asleep:
+            for peer in server.core.sessions.values():
+                self._grow(peer.session, elapsed_s, f"the server's session with {peer.name}")
+        for client in self._world.clients:
+            if client.core.phase is ClientPhase.RESUMING and not client.is_dead and not client.is_asleep:
+                self._grow(client.session, elapsed_s, f"{client.name}'s session")
+
+    def _grow(self, session: object, elapsed_s: float, whose: str) -> None:
+        assert isinstance(session, TappedSession)
+        silence_s = self._silence_s.get(session, 0.0) + elapsed_s
+        self._silence_s[session] = silence_s
+        if silence_s > self._limit_s:
+            self.fail(f"{whose} lives after {silence_s:.1f} s of silence")
+
+
+class SeatsAreCounted(Checker):
+    """The server keeps exactly the sessions that joined and have not left."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._here: dict[VirtualServer, set[bytes]] = {}
+
+    def server_event(self, server: VirtualServer, event: CoreEvent) -> None:
+        here = self._here.setdefault(server, set())
+        if isinstance(event, PeerJoined):
+            here.add(event.peer.session_id)
+        elif isinstance(event, PeerLeft):
+            here.discard(event.peer.session_id)
+
+    def look(self) -> None:
+        server = self._world.server
+        core = server.core
+        if set(core.sessions) != self._here.get(server, set()):
+            self.fail("the sessions are not those that joined and have not left")
+        if {peer.name for peer in core.sessions.values()} != set(core.by_name):
+            self.fail("the names are not those of the sessions")
+
+
+class EverybodyIsBack(Checker):
+    """Once the network is well every client that did not end is connected, and the server knows it."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def is_settled(self) -> bool:
+        return not self._away()
+
+    def finish(self) -> None:
+        away = self._away()
+        if away:
+            self.fail(f"not connected though nothing hinders it: {', '.join(away)}")
+
+    def _away(self) -> list[str]:
+        return [
+            f"{client.name} ({client.core.phase.name})"
+            for client in self._world.clients
+            if not client.is_over
+            and not (client.is_connected and (peer := self._world.peer_of(client)) and peer.is_connected)
+        ]

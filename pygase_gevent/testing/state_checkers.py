@@ -1,0 +1,80 @@
+"""Checkers of what API.md promises about the state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pygase_gevent.gamestate import GameState
+from pygase_gevent.protocol.session import SessionEvent, StateReceived
+from pygase_gevent.testing.checker import Checker, Pairs
+from pygase_gevent.testing.tap import TappedSession
+from pygase_gevent.testing.virtual_server import VirtualServer
+from pygase_gevent.testing.world import World
+
+
+class StateIsTheServers(Checker):
+    """A client's state always equals the one that the server had at that `time_order`; it never goes back."""
+
+    def __init__(self, pairs: Pairs) -> None:
+        self._pairs = pairs
+        self._states: dict[VirtualServer, dict[int, dict[str, Any]]] = {}
+        self._newest: dict[TappedSession, int] = {}
+
+    def state_pushed(self, server: VirtualServer, state: GameState) -> None:
+        self._states.setdefault(server, {})[state.time_order] = state.to_dict()
+
+    def session_event(self, session: TappedSession, event: SessionEvent) -> None:
+        if not isinstance(event, StateReceived):
+            return
+        state = event.state
+        server = self._pairs.home(session)
+        if server is None:
+            self.fail(f"a state over a session that no server has: {state.time_order}")
+        newest = self._newest.get(session, -1)
+        if state.time_order <= newest:
+            self.fail(f"{session.owner.name} went back from {newest} to {state.time_order}")
+        self._newest[session] = state.time_order
+        states = self._states.get(server, {})
+        content = states.get(state.time_order)
+        if content is None:
+            self.fail(f"{session.owner.name} has a state that never was: {state.time_order}")
+        if content != state.to_dict():
+            self.fail(f"{session.owner.name} has a state unlike the server's: {state.time_order}")
+
+
+class StateConverges(Checker):
+    """The client's state equals the newest within 2 s and 5 round trips after the network is well."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._states: dict[TappedSession, GameState] = {}
+
+    def session_event(self, session: TappedSession, event: SessionEvent) -> None:
+        if isinstance(event, StateReceived):
+            self._states[session] = event.state
+
+    def is_settled(self) -> bool:
+        return not self._behind()
+
+    def finish(self) -> None:
+        behind = self._behind()
+        if behind:
+            self.fail(f"still behind: {', '.join(behind)}")
+
+    def judge(self, names: set[str]) -> None:
+        """The time after the healing is over for these clients, which were connected when it began."""
+        late = [who for who in self._behind() if who.partition(":")[0] in names]
+        if late:
+            self.fail(f"behind 2 s and 5 round trips after the network healed: {', '.join(late)}")
+
+    def _behind(self) -> list[str]:
+        newest = self._world.server.store.get_game_state()
+        behind = []
+        for client in self._world.clients:
+            if client.is_over:
+                continue
+            state = self._states.get(client.session)
+            if state is None or state.to_dict() != newest.to_dict():
+                has = "nothing" if state is None else state.time_order
+                behind.append(f"{client.name}: has {has} of {newest.time_order}")
+        return behind
