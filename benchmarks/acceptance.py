@@ -187,6 +187,16 @@ class Watch(threading.Thread):
             time.sleep(0.001)
 
 
+@contextlib.contextmanager
+def line_to(port: int, line: LinkOptions) -> Iterator[int]:
+    """The port to dial for a server behind such a line: a relay's, or on a perfect line its own."""
+    if line == LinkOptions():
+        yield port
+        return
+    with Relay(("127.0.0.1", port), up=line, seed=1) as relay:
+        yield relay.port
+
+
 def wait(condition: Callable[[], object], *, limit_s: float = LIMIT_S) -> bool:
     deadline = time.monotonic() + limit_s
     while not condition():
@@ -217,7 +227,7 @@ def measure_events(port: int, count: int) -> None:
 
 
 def measure_bad_line(port: int, seconds: float) -> None:
-    with Relay(("127.0.0.1", port), up=BAD, seed=1) as relay, Player(relay.port) as player:
+    with line_to(port, BAD) as line_port, Player(line_port) as player:
         with Watch(player) as watch:
             time.sleep(seconds)
         report("state: staleness at any moment", watch.staleness)
@@ -239,7 +249,7 @@ def measure_bad_line(port: int, seconds: float) -> None:
 
 def measure_bulk(port: int, line: LinkOptions) -> None:
     """A large state and large events each way; small events, one at a time, meanwhile."""
-    with Relay(("127.0.0.1", port), up=line, seed=2) as relay, Player(relay.port) as player:
+    with line_to(port, line) as line_port, Player(line_port) as player:
         quiet = [player.round_trip("PING") for _ in range(100)]
         base = percentile([back for _, back in quiet], 0.5)
         report("small events, there and back, quiet", [back for _, back in quiet])
@@ -325,6 +335,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seconds", type=float, default=10.0, help="of play for the figures about the state")
     parser.add_argument("--events", type=int, default=500, help="for the figures about round trips")
+    parser.add_argument("--only", default="", help="only the sections whose title contains this")
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve is not None:
@@ -342,11 +353,13 @@ def main() -> None:
         ("bulk on bare loopback", lambda port: measure_bulk(port, LinkOptions())),
     ]
     for title, measure in sections:
-        print(title, flush=True)
-        with server_process() as (port, _):
-            measure(port)
-    print("ends", flush=True)
-    measure_ends()
+        if arguments.only in title:
+            print(title, flush=True)
+            with server_process() as (port, _):
+                measure(port)
+    if arguments.only in "ends":
+        print("ends", flush=True)
+        measure_ends()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError, ArgumentTypeError
 from pygase_gevent.event import Delivery, Event
 from pygase_gevent.exchange import encode_event
+from pygase_gevent.protocol.token_source import TokenSource
 
 OPEN_MODE_KEY = bytes(32)
 """The private key of a server that was given none."""
@@ -58,6 +59,13 @@ def check_timeout(timeout: object) -> float | None:
     if not timeout >= 0:
         raise ArgumentError(f"timeout must not be negative: {timeout}")
     return float(timeout)
+
+
+def check_token(token: object, source: TokenSource, unix_time: int) -> None:
+    """Raises `ArgumentTypeError`, and `ArgumentError` where `source` could not use the connect token."""
+    if not isinstance(token, (bytes, bytearray)):
+        raise ArgumentTypeError(f"token must be bytes, not {type(token).__name__}")
+    source.take(bytes(token), unix_time)
 
 
 def check_interval(interval: object) -> float:

@@ -16,17 +16,14 @@ from pygase_gevent.arguments import (
     check_key,
     check_port,
     check_timeout,
+    check_token,
 )
-from pygase_gevent.client_loop import ClientLoop, error_of
+from pygase_gevent.client_loop import ClientLoop, error_of, error_of_waiting, in_order_to_dial
 from pygase_gevent.config import Config
 from pygase_gevent.connection import ClientConnection, ConnectionStatus, Disconnect, HandlerCounters
 from pygase_gevent.errors import (
     ArgumentError,
-    ArgumentTypeError,
-    ConnectionLostError,
-    NoAnswerError,
     NotRunningError,
-    WaitTimeoutError,
 )
 from pygase_gevent.event import Delivery, Event, UniversalEventHandler
 from pygase_gevent.exchange import Exchange
@@ -201,20 +198,7 @@ class Client:
             return
         if self._core is None:
             raise NotRunningError("not connected: call connect or connect_in_thread first")
-        disconnect = connection.disconnect_reason
-        if disconnect is not None:
-            raise error_of(disconnect)
-        where = "server" if connection.remote_address is None else f"server {connection.remote_address}"
-        if connection.session_id is None:
-            raise NoAnswerError(
-                f"no answer from the {where} within {timeout} s: wrong key, wrong game, no server, "
-                "or a firewall",
-                DisconnectReason.NO_ANSWER,
-            )
-        raise ConnectionLostError(
-            f"the connection to the {where} was lost and did not come back within {timeout} s",
-            DisconnectReason.TIMED_OUT,
-        )
+        raise error_of_waiting(connection, timeout)
 
     def disconnect(self, shutdown_server: bool = False) -> None:
         """Say goodbye; the server learns of it at once.
@@ -243,9 +227,7 @@ class Client:
             WaitTimeoutError: a `TimeoutError`: it did not hold in time.
         """
         check_function(condition, "condition")
-        mirror = self._mirror
-        if not mirror.wait_for(lambda: condition(mirror.game_state), check_timeout(timeout)):
-            raise WaitTimeoutError(f"the condition did not hold within {timeout} s")
+        self._mirror.wait_until(condition, check_timeout(timeout))
 
     def try_to(self, function: Callable[[GameState], T | None], timeout: float | None = 1.0) -> T:
         """Call a function with the state until it works; again with each state that arrives.
@@ -262,23 +244,7 @@ class Client:
             WaitTimeoutError: a `TimeoutError`: it did not work in time; the last error is its cause.
         """
         check_function(function, "function")
-        mirror = self._mirror
-        result: T | None = None
-        last_error: Exception | None = None
-
-        def works() -> bool:
-            nonlocal result, last_error
-            try:
-                result = function(mirror.game_state)
-            except (KeyError, AttributeError) as error:
-                last_error = error
-                return False
-            return result is not None
-
-        mirror.wait_for(works, check_timeout(timeout))
-        if result is None:
-            raise WaitTimeoutError(f"the function did not work within {timeout} s") from last_error
-        return result
+        return self._mirror.try_to(function, check_timeout(timeout))
 
     # --- events ---------------------------------------------------------------------------------
 
@@ -375,14 +341,16 @@ class Client:
         check_hostname(hostname)
         environment = current_environment()
         if token is not None:
-            if not isinstance(token, (bytes, bytearray)):
-                raise ArgumentTypeError(f"token must be bytes, not {type(token).__name__}")
-            TokenSource(
-                config=self._config,
-                protocol_id=self._protocol_id,
-                private_key=self._key,
-                entropy=environment.entropy,
-            ).take(bytes(token), environment.unix_time())
+            check_token(
+                token,
+                TokenSource(
+                    config=self._config,
+                    protocol_id=self._protocol_id,
+                    private_key=self._key,
+                    entropy=environment.entropy,
+                ),
+                environment.unix_time(),
+            )
         elif port == 0:
             raise ArgumentError(
                 "port 0 dials the addresses that a connect token names; give a token, or a port"
@@ -409,7 +377,7 @@ class Client:
             addresses: list[Address] = []
             if port != 0:
                 try:
-                    addresses = _in_order_to_dial(environment.resolve(hostname, port))
+                    addresses = in_order_to_dial(environment.resolve(hostname, port))
                 except OSError as error:
                     self._failed(f"cannot find the server {hostname!r}: {error}")
                     return
@@ -457,11 +425,3 @@ class Client:
         loop = self._loop
         if loop is not None:
             loop.wake()
-
-
-def _in_order_to_dial(addresses: list[Address]) -> list[Address]:
-    """IPv4 first, which is what a server listens on unless told otherwise; of `localhost` only that."""
-    addresses = sorted(addresses, key=lambda address: ":" in address[0])
-    if ("127.0.0.1", addresses[0][1]) in addresses:
-        return addresses[:1]
-    return addresses

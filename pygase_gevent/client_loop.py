@@ -9,7 +9,7 @@ from contextlib import suppress
 from gevent import killall, wait
 
 from pygase_gevent.config import Config
-from pygase_gevent.connection import Disconnect
+from pygase_gevent.connection import ClientConnection, Disconnect
 from pygase_gevent.errors import (
     ConnectError,
     ConnectionClosedError,
@@ -217,3 +217,28 @@ def error_of(disconnect: Disconnect) -> ConnectError:
         case DisconnectReason.TOKEN_EXPIRED | DisconnectReason.INVALID_TOKEN:
             return ConnectError(str(disconnect), reason)
     return ConnectionClosedError(f"the connection was closed: {disconnect}", reason)
+
+
+def error_of_waiting(connection: ClientConnection, timeout: float | None) -> ConnectError:
+    """The error that says why a connection does not stand after `timeout` seconds."""
+    disconnect = connection.disconnect_reason
+    if disconnect is not None:
+        return error_of(disconnect)
+    where = "server" if connection.remote_address is None else f"server {connection.remote_address}"
+    if connection.session_id is None:
+        return NoAnswerError(
+            f"no answer from the {where} within {timeout} s: wrong key, wrong game, no server, or a firewall",
+            DisconnectReason.NO_ANSWER,
+        )
+    return ConnectionLostError(
+        f"the connection to the {where} was lost and did not come back within {timeout} s",
+        DisconnectReason.TIMED_OUT,
+    )
+
+
+def in_order_to_dial(addresses: list[Address]) -> list[Address]:
+    """IPv4 first, which is what a server listens on unless told otherwise; of `localhost` only that."""
+    addresses = sorted(addresses, key=lambda address: ":" in address[0])
+    if ("127.0.0.1", addresses[0][1]) in addresses:
+        return addresses[:1]
+    return addresses

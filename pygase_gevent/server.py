@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import threading
 from collections import Counter
@@ -36,7 +35,7 @@ from pygase_gevent.protocol.reasons import DisconnectReason
 from pygase_gevent.protocol.server_core import ServerCore
 from pygase_gevent.protocol.stateencoder import StateEncoder
 from pygase_gevent.running import RunGuard
-from pygase_gevent.server_loop import ServerHooks, ServerLoop
+from pygase_gevent.server_loop import ServerHooks, ServerLoop, address_to_bind, warn_of_open_mode
 
 logger = logging.getLogger(__name__)
 
@@ -348,7 +347,7 @@ class Server:
         """The claimed run, in the thread that serves."""
         with self._guard.running():
             environment = current_environment()
-            bind = _address_to_bind(environment.resolve(hostname, port), hostname)
+            bind = address_to_bind(environment.resolve(hostname, port), hostname)
             core, state_encoder = self._core, self._state_encoder
             if core is None or state_encoder is None:
                 core = self._core = ServerCore(
@@ -381,7 +380,8 @@ class Server:
             try:
                 with self._guard.stoppable(loop.request_stop, loop.say_goodbye):
                     logger.info("serving on %s port %s", *self._address)
-                    self._warn_if_open(self._address)
+                    if self._key == OPEN_MODE_KEY:
+                        warn_of_open_mode(self._address)
                     if self.hooks.on_start is not None:
                         self.hooks.on_start(environment)
                     if ready is not None:
@@ -393,26 +393,9 @@ class Server:
                 logger.info("stopped serving on %s port %s", *self._address)
                 self._address = None
 
-    def _warn_if_open(self, address: Address) -> None:
-        if self._key == OPEN_MODE_KEY and not ipaddress.ip_address(address[0]).is_loopback:
-            logger.warning(
-                "server on %s port %s runs in open mode, without a key: everyone who can reach it may join, "
-                "and who reads the traffic from its start can decrypt it. Spoofed, damaged and replayed "
-                "packets are refused all the same. For the internet, give Server and Client a key, or issue "
-                "connect tokens",
-                *address,
-            )
-
     def _running_client(self, client_address: object, purpose: str) -> Client:
         self._guard.check_process()
         client = self._clients.find(client_address)
         if self._loop is None:
             raise NotRunningError(f"the server must run to {purpose}")
         return client
-
-
-def _address_to_bind(addresses: Sequence[Address], hostname: str) -> Address:
-    """The first IPv4 address of a name, if it has one."""
-    if not addresses:
-        raise OSError(f"cannot listen on {hostname!r}: the name has no address")
-    return next((address for address in addresses if ":" not in address[0]), addresses[0])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -293,3 +294,22 @@ class ServerLoop(NetworkLoop):
             self.request_stop()
         else:
             logger.info("client %s asked for a shutdown, but is not the host", peer.name)
+
+
+def warn_of_open_mode(address: Address) -> None:
+    """Say what a server without a key does and does not protect, unless only this machine can reach it."""
+    if not ipaddress.ip_address(address[0]).is_loopback:
+        logger.warning(
+            "server on %s port %s runs in open mode, without a key: everyone who can reach it may join, "
+            "and who reads the traffic from its start can decrypt it. Spoofed, damaged and replayed "
+            "packets are refused all the same. For the internet, give Server and Client a key, or issue "
+            "connect tokens",
+            *address,
+        )
+
+
+def address_to_bind(addresses: Sequence[Address], hostname: str) -> Address:
+    """The first IPv4 address of a name, if it has one."""
+    if not addresses:
+        raise OSError(f"cannot listen on {hostname!r}: the name has no address")
+    return next((address for address in addresses if ":" not in address[0]), addresses[0])

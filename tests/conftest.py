@@ -13,16 +13,50 @@ from pathlib import Path
 
 import pytest
 
+from tests.patched_process import PatchedProcess
+
+pytest_plugins = "pygase_gevent.testing.plugin"  # as the entry point does where it is installed
+
 IS_PATCHED = "PYGASE_TESTS_PATCHED" in os.environ
 HANG_S = 60 if IS_PATCHED else 200
 """A test that takes longer hangs: its stacks are printed and the run ends."""
 REAL_STDERR = pytest.StashKey[int]()
+PATCHED_PROCESS = pytest.StashKey[PatchedProcess]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "crosses_threads: runs a second time in a process under patch_all()")
+    config.addinivalue_line("markers", "looks_at_patched_process: comes last, when that process has run")
     config.addinivalue_line("markers", "slow: takes minutes, in real time; runs only with `-m slow`")
     config.stash[REAL_STDERR] = os.dup(2)  # while a test runs, 2 is pytest's
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=_looks_at_patched_process)
+    if "slow" not in config.option.markexpr:
+        items[:] = [item for item in items if item.get_closest_marker("slow") is None]
+    if IS_PATCHED:
+        items[:] = [item for item in items if not _looks_at_patched_process(item)]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if any(map(_looks_at_patched_process, session.items)) and not session.config.option.collectonly:
+        session.config.stash[PATCHED_PROCESS] = PatchedProcess()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if (process := config.stash.get(PATCHED_PROCESS, None)) is not None:
+        process.kill()
+
+
+def _looks_at_patched_process(item: pytest.Item) -> bool:
+    return item.get_closest_marker("looks_at_patched_process") is not None
+
+
+@pytest.fixture
+def patched_process(request: pytest.FixtureRequest) -> PatchedProcess:
+    """The run under `patch_all()` that goes on beside this one."""
+    return request.config.stash[PATCHED_PROCESS]
 
 
 @pytest.fixture(autouse=True)

@@ -17,8 +17,6 @@ from pygase_gevent.errors import AlreadyRunningError, NotRunningError
 from pygase_gevent.hub.signal import hub_of_this_thread
 from pygase_gevent.testing import DeadlockError, RealTimeLimitError, VirtualNetwork, VirtualTimeError
 
-pytest_plugins = "pygase_gevent.testing.plugin"
-
 
 def test_sleeping_takes_its_time_and_no_real_time(virtual_network: VirtualNetwork) -> None:
     started = monotonic()
@@ -72,9 +70,9 @@ def test_greenlets_wake_each_other_without_time_passing(virtual_network: Virtual
 
 
 def test_polling_does_not_stop_time(virtual_network: VirtualNetwork) -> None:
-    done = []
-    gevent.spawn_later(0.5, done.append, True)
-    while not done:
+    done = Event()
+    gevent.spawn_later(0.5, done.set)
+    while not done.is_set():
         gevent.sleep(0)
     assert 0.5 <= virtual_network.now < 0.6
 

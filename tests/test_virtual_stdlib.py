@@ -14,8 +14,6 @@ import pytest
 from pygase_gevent.testing import VirtualNetwork
 from pygase_gevent.tokens import issue_connect_token
 
-pytest_plugins = "pygase_gevent.testing.plugin"
-
 
 def test_clocks_and_sleep_are_virtual(virtual_network: VirtualNetwork) -> None:
     before = time.monotonic(), time.time(), time.perf_counter_ns()

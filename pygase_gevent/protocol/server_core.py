@@ -183,6 +183,7 @@ class ServerCore:
         peer.session.receive_payload(sequence, payload, now)
         self._take_session_events(peer, now)
         self._mark_ready(peer)
+        self._take_netcode_events(now)  # a goodbye makes one, which would hold the peer until the next
 
     def datagrams_to_send(self) -> list[tuple[bytes, Address]]:
         """Drain what is to be sent."""
@@ -226,6 +227,7 @@ class ServerCore:
             self._next_sweep = now + SWEEP_S
             self._sweep_sessions(now)
         self._closing.handle_timer(now)
+        self._take_netcode_events(now)
 
     def handle_peer_timer(self, peer: ServerPeer, now: float) -> None:
         """A session's own timer (`peer.session.next_timer()`) came due."""

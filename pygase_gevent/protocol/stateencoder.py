@@ -18,7 +18,7 @@ from pygase_gevent.errors import DecodeError
 from pygase_gevent.gamestate import GameStateStore
 from pygase_gevent.protocol.frames import MAX_STATE_PART_BYTES
 
-_TRANSFER_HEADER = struct.Struct(">QQQ")
+_TRANSFER_HEADER = struct.Struct("<QQQ")
 _NO_BASE = 2**64 - 1
 
 MAX_DISTANCE = 0xFFFF

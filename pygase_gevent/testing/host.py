@@ -32,6 +32,7 @@ class Host:
 
     def __init__(self, world: World, name: str) -> None:
         self.world = world
+        self._timeline = world.timeline
         self.name = name
         self.wall_offset_s = 0.0
         self.is_busy = False
@@ -45,7 +46,7 @@ class Host:
     @property
     def now(self) -> float:
         """The monotonic clock."""
-        return self.world.now
+        return self._timeline.now
 
     @property
     def unix_time(self) -> int:

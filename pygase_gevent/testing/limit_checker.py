@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from functools import cache
 
 from pygase_gevent.config import Config
 from pygase_gevent.testing.checker import Checker
@@ -29,7 +30,7 @@ class WithinLimits(Checker):
         every: looks that are made, of those asked for.
     """
 
-    def __init__(self, world: World, every: int = 3) -> None:
+    def __init__(self, world: World, every: int = 5) -> None:
         self._world = world
         self._every = every
         self._looks = 0
@@ -68,9 +69,8 @@ def containers(root: object) -> Iterator[tuple[str, int]]:
             continue
         seen.add(id(owner))
         for name, value in _attributes(owner):
-            path = f"{type(owner).__name__.removeprefix('Tapped')}.{name}"
             if isinstance(value, _CONTAINERS):
-                yield path, len(value)
+                yield f"{type(owner).__name__.removeprefix('Tapped')}.{name}", len(value)
                 todo.extend(_inner(value))
             elif _is_ours(value):
                 todo.append(value)
@@ -78,11 +78,18 @@ def containers(root: object) -> Iterator[tuple[str, int]]:
 
 def _attributes(owner: object) -> Iterator[tuple[str, object]]:
     yield from getattr(owner, "__dict__", {}).items()
-    for cls in type(owner).__mro__:
-        names = cls.__dict__.get("__slots__", ())
-        for name in (names,) if isinstance(names, str) else names:
-            if name not in ("__dict__", "__weakref__") and hasattr(owner, name):
-                yield name, getattr(owner, name)
+    for name in _slots(type(owner)):
+        if hasattr(owner, name):
+            yield name, getattr(owner, name)
+
+
+@cache
+def _slots(cls: type) -> tuple[str, ...]:
+    names: list[str] = []
+    for base in cls.__mro__:
+        slots = base.__dict__.get("__slots__", ())
+        names += (slots,) if isinstance(slots, str) else slots
+    return tuple(name for name in names if name not in ("__dict__", "__weakref__"))
 
 
 def _inner(container: object) -> Iterator[object]:
@@ -95,5 +102,9 @@ def _inner(container: object) -> Iterator[object]:
 
 
 def _is_ours(value: object) -> bool:
-    module = type(value).__module__
-    return module.startswith("pygase_gevent.protocol") or module == "pygase_gevent.testing.tap"
+    return _is_our_class(type(value))
+
+
+@cache
+def _is_our_class(cls: type) -> bool:
+    return cls.__module__.startswith(("pygase_gevent.protocol", "pygase_gevent.testing.tap"))

@@ -120,9 +120,9 @@ class RetriesBounded(MessageChecker):
 
     def payload_sent(self, session: TappedSession, sequence: int, payload: bytes) -> None:
         for message in self.ledger.in_payload(payload):
-            if not message.is_reliable and message.is_whole:
-                if message.on_wire > 1 + message.retries:
-                    self.fail(f"sent too often: {message}")
+            is_followed = message.is_whole and not message.is_reliable
+            if is_followed and message.on_wire > 1 + message.retries:
+                self.fail(f"sent too often: {message}")
 
 
 class AckIffDelivered(MessageChecker):

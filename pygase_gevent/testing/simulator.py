@@ -45,8 +45,6 @@ CONVERGE_ROUND_TRIPS = 5
 """How soon after the network is well every client has the newest state."""
 FIRST_WINDOW_BYTES = 12_000
 """What leaves of a large state in the first round trip; the window doubles with each."""
-SETTLE_S = 90.0
-"""How long after that all must have settled: longer than the longest window of Config and a long queue."""
 SETTLE_STEP_S = 0.25
 
 
@@ -191,7 +189,7 @@ class Simulation:
         }
         world.run(self._time_to_converge())
         self._converges.judge(back)
-        until = world.now + SETTLE_S
+        until = world.now + self.options.settle_s
         while world.now < until and not all(checker.is_settled() for checker in self.checkers):
             world.run(SETTLE_STEP_S)
         for checker in self.checkers:

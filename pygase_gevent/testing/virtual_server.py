@@ -211,8 +211,7 @@ class VirtualServer(Host):
         if self._serves and seat.peer.session_id in self._seats:
             self.count_turn()
             self.core.handle_peer_timer(seat.peer, self.now)
-            self._serve(seat.peer)
-            self._finish_turn()
+            self.turn()  # the peer is ready, and is served again
 
     # --- the state's way out, as pusher.py has it -----------------------------------------------
 

@@ -158,6 +158,18 @@ def test_after_a_shutdown_and_run_the_client_resumes_in_its_session(net: Net) ->
     assert list(life.server.connections) == [name]
 
 
+def test_a_restart_at_once_costs_no_ticket(net: Net) -> None:
+    server = net.server()
+    client = net.client(server)
+    port = server.port
+    for _ in range(5):
+        server.shutdown()
+        eventually(lambda: not is_up(client))
+        server.run_in_thread(port)
+        # A spent ticket would cost a whole attempt at a handshake: five seconds.
+        eventually(lambda: is_up(client), timeout=3.0)
+
+
 def test_events_pending_on_either_side_are_delivered_once_after_a_restart(net: Net) -> None:
     server = net.server(deliveries=RELIABLE)
     server.register_event_handler("NEWS", up := Recorder())

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pygase_gevent.config import Config
-from pygase_gevent.gamestate import GameStateStore, GameStateUpdate
 from pygase_gevent.event import Delivery
+from pygase_gevent.gamestate import GameStateStore, GameStateUpdate
 from pygase_gevent.protocol import inbox, numbers
 from pygase_gevent.protocol.acks import MASK_BITS, ReceivedPackets
 from pygase_gevent.protocol.client_core import ClientCore
@@ -22,11 +22,17 @@ from pygase_gevent.protocol.netcode.packet import read_packet
 from pygase_gevent.protocol.numbers import ReceivedNumbers
 from pygase_gevent.protocol.server_core import ServerCore
 from pygase_gevent.protocol.statesync import StateReceiver
+from pygase_gevent.testing.checker import Pairs
+from pygase_gevent.testing.ledger import SMALLEST_BYTES, Ledger, Violation
 from pygase_gevent.testing.link import LinkOptions
+from pygase_gevent.testing.message_checkers import AtMostOnce, Recorder, ReliableExactlyOnce
 from pygase_gevent.testing.options import SimulationOptions
-from pygase_gevent.testing.world import UNIX_EPOCH
+from pygase_gevent.testing.simulator import Simulation
+from pygase_gevent.testing.world import UNIX_EPOCH, World
 
 Patch = pytest.MonkeyPatch
+DURATION_S = 12.0
+SETTLE_S = 40.0
 LOSSY = LinkOptions(delay_s=0.03, loss=0.1, jitter_s=0.02, duplicate=0.05)
 
 
@@ -39,6 +45,17 @@ class Mutant:
     options: dict[str, Any]
     seen_by: str
     """What notices it: the beginning of the violation."""
+    scenario: Callable[[int], str | None] | None = None
+    """What is done, if not a simulation with these options; gives the violation for a seed."""
+    has_control: bool = True
+    """Whether the same conditions are fine without the defect."""
+
+    def violation(self, seed: int) -> str | None:
+        """Which promise is broken with this seed, and how."""
+        if self.scenario is not None:
+            return self.scenario(seed)
+        options = {"duration_s": DURATION_S, "settle_s": SETTLE_S, **self.options}
+        return Simulation(SimulationOptions(seed=seed, **options)).run().violation
 
 
 def lose_ack_of_the_previous_newest(patch: Patch) -> None:
@@ -164,6 +181,28 @@ def forget_what_wrapped_of_messages(patch: Patch) -> None:
         patch.setattr(module, "expand", defective)
 
 
+def send_until_it_wraps(seed: int) -> str | None:
+    """More messages than 16 bits count, over one connection."""
+    ledger, pairs = Ledger(), Pairs()
+    arrives = ReliableExactlyOnce(ledger, pairs)
+    world = World(seed, line=LinkOptions(delay_s=0.005))
+    world.witnesses.add(pairs, Recorder(ledger, pairs), AtMostOnce(ledger, pairs), arrives)
+    world.server.start()
+    client = world.add_client()
+    world.run(1.0, until=lambda: client.is_connected)
+    while len(ledger.messages) < 2**16 + 2000:
+        for _ in range(200):
+            ledger.send(client.session, SMALLEST_BYTES, Delivery.RELIABLE, world.now)
+        client.turn()
+        world.run(0.02)
+    world.run(2.0)
+    try:
+        arrives.finish()
+    except Violation as violation:
+        return str(violation)
+    return None
+
+
 MUTANTS = [
     Mutant(
         "the ack of the previous newest is lost after a gap",
@@ -204,6 +243,7 @@ MUTANTS = [
             "config": Config(resume_window_s=5.0),
             "faults_per_min": {"partition": 4.0},
             "longest_fault_s": 50.0,
+            "duration_s": 40.0,
         },
         "NoSessionOutlives",
     ),
@@ -219,9 +259,11 @@ MUTANTS = [
         {
             "config": Config(max_transfers=2),
             "client_config": Config(max_transfers=64),
-            "large_events_per_min": 400.0,
+            "large_events_per_min": 200.0,
+            "line": LinkOptions(delay_s=0.03, rate_bytes_per_s=60_000, queue_bytes=100_000),
         },
         "WithinLimits",
+        has_control=False,  # a client that begins more than the server takes holds itself up
     ),
     Mutant(
         "a state's number wraps",
@@ -232,14 +274,8 @@ MUTANTS = [
     Mutant(
         "a message's number wraps",
         forget_what_wrapped_of_messages,
-        {
-            "clients": 1,
-            "tick_hz": 2.0,
-            "events_hz": 4000.0,
-            "event_bytes": 12,
-            "duration_s": 8.0,
-            "deliveries": (Delivery.RELIABLE,),
-        },
-        "",
+        {},
+        "ReliableExactlyOnce",
+        send_until_it_wraps,
     ),
 ]
