@@ -7,8 +7,6 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from pygase_gevent.protocol.session import MessageKind, StateReceived
-
 from pygase_gevent.config import Config
 from pygase_gevent.event import Delivery
 from pygase_gevent.protocol.address import Address
@@ -17,6 +15,7 @@ from pygase_gevent.protocol.client_events import ClientEvent, Closed
 from pygase_gevent.protocol.identity import protocol_id_of
 from pygase_gevent.protocol.server_core import ServerCore
 from pygase_gevent.protocol.server_peer import CoreEvent, ServerPeer
+from pygase_gevent.protocol.session import MessageKind, StateReceived
 
 SERVER_ADDRESS = ("10.0.0.1", 8080)
 KEY = bytes(range(32))
