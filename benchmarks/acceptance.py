@@ -114,6 +114,21 @@ def server_process() -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
             process.wait()
 
 
+@contextlib.contextmanager
+def client_process(port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A client in a process of its own, connected."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.acceptance", "--play", str(port)], stdout=subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
 # --- the client ---------------------------------------------------------------------------------
 
 
@@ -294,14 +309,17 @@ def round_trips_until(player: Player, is_done: Callable[[], object]) -> list[flo
 
 def measure_ends() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
-        took = []
+        servers: list[float] = []
+        clients: list[float] = []
         for _ in range(3):
-            with server_process() as (port, process), Player(port):
-                start = time.monotonic()
-                process.send_signal(number)
-                process.wait(LIMIT_S)
-                took.append(time.monotonic() - start)
-        report(f"server process ends after {number.name}", took, "< 1 s")
+            with server_process() as (port, server), client_process(port) as client:
+                for process, took in ((client, clients), (server, servers)):
+                    start = time.monotonic()
+                    process.send_signal(number)
+                    process.wait(LIMIT_S)
+                    took.append(time.monotonic() - start)
+        report(f"client process ends after {number.name}", clients, "< 1 s")
+        report(f"server process ends after {number.name}", servers, "< 1 s")
 
 
 # --- figures ------------------------------------------------------------------------------------
@@ -337,9 +355,15 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=500, help="for the figures about round trips")
     parser.add_argument("--only", default="", help="only the sections whose title contains this")
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--play", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve is not None:
         Game().run(arguments.serve)
+        return
+    if arguments.play is not None:
+        client = Client()
+        client.on_connect = lambda: print("connected", flush=True)
+        client.connect(arguments.play, "127.0.0.1")
         return
     sections: list[tuple[str, Callable[[int], None]]] = [
         ("two processes on loopback", lambda port: measure_state(port, arguments.seconds)),

@@ -1,4 +1,4 @@
-"""The command line: `python -m pygase_gevent key` and `python -m pygase_gevent token`."""
+"""The command line: `python -m pygase_gevent key`, `... token` and `... lossy`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pygase_gevent.errors import PygaseError
 from pygase_gevent.protocol.address import Address
+from pygase_gevent.testing import lossy
 from pygase_gevent.tokens import issue_connect_token
 
 KEY_VARIABLE = "PYGASE_KEY"
@@ -24,8 +25,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.command == "key":
             print(secrets.token_hex(32))
-        else:
+        elif options.command == "token":
             sys.stdout.write(_token(options) + "\n")
+        else:
+            lossy.run(options)
     except (PygaseError, OSError, ValueError) as error:
         print(f"{parser.prog} {options.command}: {error}", file=sys.stderr)
         return 2
@@ -33,7 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m pygase_gevent", description="Keys and connect tokens.")
+    parser = argparse.ArgumentParser(
+        prog="python -m pygase_gevent", description="Keys, connect tokens, and bad lines."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("key", help="print a new random key, 64 hex digits")
     token = commands.add_parser(
@@ -53,6 +58,12 @@ def _parser() -> argparse.ArgumentParser:
         "--claims", type=json.loads, default={}, metavar="JSON", help="what the server is told"
     )
     token.add_argument("--expire", type=int, default=30, metavar="SECONDS", help="good for (default: 30)")
+    bad_line = commands.add_parser(
+        "lossy",
+        help="relay to a server over a bad line",
+        description="Clients connect to --listen instead of the server. The line is equally bad both ways.",
+    )
+    lossy.add_arguments(bad_line, _address)
     return parser
 
 

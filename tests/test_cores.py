@@ -7,29 +7,32 @@ import pytest
 from pygase_gevent.config import Config
 from pygase_gevent.event import Delivery
 from pygase_gevent.protocol.client_events import ClientPhase, Connected
-from pygase_gevent.protocol.identity import Identity, encode_user_data, protocol_id_of
+from pygase_gevent.protocol.identity import Identity, encode_user_data
 from pygase_gevent.protocol.netcode import generate_connect_token
 from pygase_gevent.protocol.reasons import DisconnectReason
-from tests.core_world import KEY, SERVER_ADDRESS, Link, VirtualClient, World, closed_reason
+from pygase_gevent.testing.link import LinkOptions
+from tests.core_world import KEY, SERVER_ADDRESS, CoreWorld, VirtualClient, closed_reason
 
 
 def connected(client: VirtualClient) -> bool:
     return client.core.phase is ClientPhase.CONNECTED
 
 
-def joined_world(seed: int = 1, **options: object) -> tuple[World, VirtualClient]:
-    world = World(seed, **options)  # type: ignore[arg-type]
-    world.start_server()
+def joined_world(seed: int = 1, **options: object) -> tuple[CoreWorld, VirtualClient]:
+    world = CoreWorld(seed, **options)  # type: ignore[arg-type]
+    world.server.start()
     client = world.add_client()
     assert world.run(10, lambda: connected(client))
     world.run(0.5)
     return world, client
 
 
-def make_token(world: World, *, expire_seconds: int = 30, claims: dict[str, object] | None = None) -> bytes:
+def make_token(
+    world: CoreWorld, *, expire_seconds: int = 30, claims: dict[str, object] | None = None
+) -> bytes:
     return generate_connect_token(
         private_key=KEY,
-        protocol_id=protocol_id_of("test"),
+        protocol_id=world.protocol_id,
         client_id=7,
         server_addresses=[SERVER_ADDRESS],
         user_data=encode_user_data(Identity(claims=claims or {}), config=world.config),
@@ -49,54 +52,54 @@ def test_a_client_connects_and_both_sides_exchange_messages() -> None:
         world.send_to(peer, b"down%d" % i)
     world.run(1)
     assert world.server_received[peer.name] == [b"up%d" % i for i in range(20)]
-    assert client.received == [b"down%d" % i for i in range(20)]
+    assert world.received_by(client) == [b"down%d" % i for i in range(20)]
     assert world.names() == ["PeerJoined"]
-    assert client.names() == ["Connected"]
+    assert world.names_of(client) == ["Connected"]
 
 
 def test_messages_of_before_the_first_connection_are_kept() -> None:
-    world = World()
+    world = CoreWorld()
     client = world.add_client()
     world.send_from(client, b"early")
     world.run(3)
     assert not connected(client)
-    world.start_server()
+    world.server.start()
     assert world.run(10, lambda: connected(client))
     world.run(0.5)
     assert world.server_received[client.address] == [b"early"]
 
 
 def test_no_answer_ends_the_attempt_after_the_window() -> None:
-    world = World()
+    world = CoreWorld()
     client = world.add_client()
     assert world.run(60, lambda: client.core.phase is ClientPhase.CLOSED)
-    assert closed_reason(client) is DisconnectReason.NO_ANSWER
-    assert 30 <= world.now - 1000 <= 36
+    assert closed_reason(world, client) is DisconnectReason.NO_ANSWER
+    assert 30 <= world.now - 1000 <= 31
 
 
 def test_wrong_key_is_no_answer_and_the_server_counts_it() -> None:
-    world = World()
-    world.start_server()
+    world = CoreWorld()
+    world.server.start()
     client = world.add_client(key=bytes(32))
     assert world.run(60, lambda: client.core.phase is ClientPhase.CLOSED)
-    assert closed_reason(client) is DisconnectReason.NO_ANSWER
-    assert sum(world.server.netcode_drops.values()) > 100
+    assert closed_reason(world, client) is DisconnectReason.NO_ANSWER
+    assert sum(world.server.core.netcode_drops.values()) > 100
     assert world.names() == []
 
 
 def test_goodbye_of_the_client_frees_the_seat_at_once() -> None:
     world, client = joined_world()
-    world.disconnect(client)
+    client.disconnect()
     world.run(0.05)
     assert world.names() == ["PeerJoined", "PeerLeft"]
-    assert not world.server.sessions
+    assert not world.server.core.sessions
     world.run(0.5)
-    assert closed_reason(client) is DisconnectReason.GOODBYE
+    assert closed_reason(world, client) is DisconnectReason.GOODBYE
 
 
 def test_goodbye_may_ask_for_a_shutdown() -> None:
     world, client = joined_world()
-    world.disconnect(client, shutdown_server=True)
+    client.disconnect(shutdown_server=True)
     world.run(0.5)
     assert world.names() == ["PeerJoined", "ShutdownRequested", "PeerLeft"]
 
@@ -104,8 +107,8 @@ def test_goodbye_may_ask_for_a_shutdown() -> None:
 def test_goodbye_arrives_on_a_lossy_line() -> None:
     heard = 0
     for seed in range(20):
-        world, client = joined_world(seed, link=Link(loss=0.2))
-        world.disconnect(client)
+        world, client = joined_world(seed, line=LinkOptions(delay_s=0.01, loss=0.2))
+        client.disconnect()
         world.run(0.5)
         heard += world.names()[-1] == "PeerLeft"
     assert heard >= 19  # each of several sends would have to be lost
@@ -113,19 +116,19 @@ def test_goodbye_arrives_on_a_lossy_line() -> None:
 
 def test_a_goodbye_that_crosses_the_servers_shutdown_is_a_goodbye() -> None:
     world, client = joined_world()
-    world.disconnect(client)
-    world.stop_server()
+    client.disconnect()
+    world.server.stop()
     world.run(0.5)
-    assert closed_reason(client) is DisconnectReason.GOODBYE
+    assert closed_reason(world, client) is DisconnectReason.GOODBYE
 
 
 def test_kick_tells_the_client_why() -> None:
     world, client = joined_world()
     peer = world.peer(client)
-    world.server.close_peer(peer, DisconnectReason.KICKED, "too loud", world.now)
-    assert not world.server.sessions
+    world.server.kick(peer, "too loud")
+    assert not world.server.core.sessions
     world.run(0.5)
-    assert closed_reason(client) is DisconnectReason.KICKED
+    assert closed_reason(world, client) is DisconnectReason.KICKED
     assert client.core.disconnect_text == "too loud"
     assert peer.disconnect_reason is DisconnectReason.KICKED
     assert world.names() == ["PeerJoined", "PeerLeft"]
@@ -135,8 +138,8 @@ def test_a_full_server_says_so_and_has_room_again_after_a_goodbye() -> None:
     world, client = joined_world(config=Config(max_clients=1))
     late = world.add_client()
     assert world.run(10, lambda: late.core.phase is ClientPhase.CLOSED)
-    assert closed_reason(late) is DisconnectReason.SERVER_FULL
-    world.disconnect(client)
+    assert closed_reason(world, late) is DisconnectReason.SERVER_FULL
+    client.disconnect()
     world.run(1)
     third = world.add_client()
     assert world.run(10, lambda: connected(third))
@@ -145,60 +148,70 @@ def test_a_full_server_says_so_and_has_room_again_after_a_goodbye() -> None:
 def test_three_seconds_of_silence_resume_the_session() -> None:
     world, client = joined_world()
     peer, session_id, name = world.peer(client), client.core.session_id, client.address
-    world.link.is_cut = True
+    world.cut()
     for i in range(5):
         world.send_from(client, b"up%d" % i)
         world.send_to(peer, b"down%d" % i)
     world.run(3)
     assert client.core.phase is ClientPhase.RESUMING
-    world.link.is_cut = False
+    world.cut(False)
     assert world.run(5, lambda: connected(client))
     world.run(1)
-    assert client.names() == ["Connected", "Dropped", "Resumed"]
+    assert world.names_of(client) == ["Connected", "Dropped", "Resumed"]
     assert world.names() == ["PeerJoined", "PeerResumed"]
     assert client.core.session_id == session_id
     assert peer.name == name
     assert peer.remote_address == client.address != name
     assert world.server_received[name] == [b"up%d" % i for i in range(5)]
-    assert client.received == [b"down%d" % i for i in range(5)]
+    assert world.received_by(client) == [b"down%d" % i for i in range(5)]
 
 
 def test_ten_seconds_of_silence_drop_and_resume_it() -> None:
     world, client = joined_world()
-    world.link.is_cut = True
+    world.cut()
     world.run(10)
     assert world.names() == ["PeerJoined", "PeerDropped"]
     world.send_from(client, b"while away")
-    world.link.is_cut = False
+    world.cut(False)
     assert world.run(5, lambda: connected(client))
     world.run(1)
     assert world.names() == ["PeerJoined", "PeerDropped", "PeerResumed"]
-    assert client.names() == ["Connected", "Dropped", "Resumed"]
+    assert world.names_of(client) == ["Connected", "Dropped", "Resumed"]
     assert next(iter(world.server_received.values())) == [b"while away"]
 
 
 def test_forty_seconds_of_silence_end_it_on_both_sides() -> None:
     world, client = joined_world()
     peer = world.peer(client)
-    world.link.is_cut = True
+    world.cut()
     world.run(41)
     assert world.names() == ["PeerJoined", "PeerDropped", "PeerLeft"]
-    assert client.names() == ["Connected", "Dropped", "Closed"]
-    assert closed_reason(client) is DisconnectReason.TIMED_OUT
+    assert world.names_of(client) == ["Connected", "Dropped", "Closed"]
+    assert closed_reason(world, client) is DisconnectReason.TIMED_OUT
     assert peer.disconnect_reason is DisconnectReason.TIMED_OUT
-    assert not world.server.sessions
-    assert not world.server.by_name
+    assert not world.server.core.sessions
+    assert not world.server.core.by_name
+
+
+@pytest.mark.parametrize("window_s", [5.0, 6.5, 30.0])
+def test_a_client_gives_up_within_a_second_of_the_window(window_s: float) -> None:
+    # An attempt that began within the window used to be brought to its end, up to 5 s later.
+    world, client = joined_world(config=Config(resume_window_s=window_s))
+    world.cut()
+    cut_at = world.now
+    assert world.run(60, lambda: client.is_over)
+    assert world.now - cut_at <= world.config.timeout_s + window_s + 1.0
 
 
 def test_many_drops_in_a_row_are_all_resumed() -> None:
-    world, client = joined_world(3, link=Link(loss=0.1, delay_s=0.05, jitter_s=0.02))
+    world, client = joined_world(3, line=LinkOptions(loss=0.1, delay_s=0.05, jitter_s=0.02))
     session_id = client.core.session_id
     name = world.peer(client).name
     for i in range(12):
         world.send_from(client, b"%d" % i)
-        world.link.is_cut = True
+        world.cut()
         world.run(2.1 + world.random.random() * 8)
-        world.link.is_cut = False
+        world.cut(False)
         assert world.run(20, lambda: connected(client)), i
         world.run(world.random.random() * 0.2)
     world.run(3)
@@ -209,9 +222,9 @@ def test_many_drops_in_a_row_are_all_resumed() -> None:
 def test_another_source_port_is_a_resume() -> None:
     world, client = joined_world()
     peer, name = world.peer(client), client.address
-    world.rebind(client)
+    client.rebind()
     world.send_from(client, b"after the rebind")
-    assert world.run(10, lambda: "Resumed" in client.names())
+    assert world.run(10, lambda: "Resumed" in world.names_of(client))
     world.run(0.5)
     assert peer.name == name
     assert peer.remote_address == client.address
@@ -221,28 +234,28 @@ def test_another_source_port_is_a_resume() -> None:
 def test_a_shut_down_server_that_runs_again_remembers() -> None:
     world, client = joined_world()
     session_id, name = client.core.session_id, client.address
-    world.stop_server()
+    world.server.stop()
     world.run(0.1)
     assert client.core.phase is ClientPhase.RESUMING  # told at once
     world.send_from(client, b"while down")
     world.run(10)
-    assert list(world.server.sessions) == [session_id]
-    world.start_server()
+    assert list(world.server.core.sessions) == [session_id]
+    world.server.start()
     assert world.run(10, lambda: connected(client))
     world.run(0.5)
     assert client.core.session_id == session_id
-    assert client.names() == ["Connected", "Dropped", "Resumed"]
+    assert world.names_of(client) == ["Connected", "Dropped", "Resumed"]
     assert world.names() == ["PeerJoined", "PeerResumed"]
     assert world.server_received[name] == [b"while down"]
 
 
 def test_clocks_stand_still_while_the_server_is_down() -> None:
     world, client = joined_world()
-    client.is_dead = True
+    client.die()
     world.run(10)
-    world.stop_server()
+    world.server.stop()
     world.run(500)
-    world.start_server()
+    world.server.start()
     world.run(20)
     assert world.names() == ["PeerJoined", "PeerDropped"]
     world.run(15)
@@ -251,24 +264,24 @@ def test_clocks_stand_still_while_the_server_is_down() -> None:
 
 def test_a_server_that_stays_away_is_given_up() -> None:
     world, client = joined_world()
-    world.stop_server()
+    world.server.stop()
     assert world.run(60, lambda: client.core.phase is ClientPhase.CLOSED)
-    assert closed_reason(client) is DisconnectReason.SHUTDOWN
+    assert closed_reason(world, client) is DisconnectReason.SHUTDOWN
 
 
 def test_a_new_process_takes_the_ticket_as_a_new_session() -> None:
     world, client = joined_world()
     old = client.core.session_id
-    world.kill_server()
+    world.replace_server()
     for i in range(4):
         world.send_from(client, b"lost %d" % i)
     world.run(1)
-    world.start_server()
+    world.server.start()
     assert world.run(20, lambda: connected(client) and client.core.session_id != old)
     world.run(0.5)
     assert world.names() == ["PeerJoined", "PeerJoined"]
     assert world.server_received == {}
-    news = [event for event in client.events if isinstance(event, Connected)]
+    news = [event for event in world.events_of(client) if isinstance(event, Connected)]
     assert [event.discarded for event in news] == [0, 4]
     assert client.core.discarded_messages == 4
     world.send_from(client, b"new")
@@ -279,10 +292,10 @@ def test_a_new_process_takes_the_ticket_as_a_new_session() -> None:
 def test_a_newcomer_at_a_dropped_sessions_name_makes_it_leave() -> None:
     world, client = joined_world()
     first = world.peer(client)
-    client.is_dead = True
+    client.die()
     world.run(6)
     assert world.names() == ["PeerJoined", "PeerDropped"]
-    newcomer = world.add_client(port=first.name[1])
+    newcomer = world.add_client(host=client.host, port=first.name[1])
     assert world.run(10, lambda: connected(newcomer))
     assert world.names() == ["PeerJoined", "PeerDropped", "PeerLeft", "PeerJoined"]
     assert first.disconnect_reason is DisconnectReason.REPLACED
@@ -291,18 +304,18 @@ def test_a_newcomer_at_a_dropped_sessions_name_makes_it_leave() -> None:
 def test_a_newcomer_at_a_live_sessions_name_is_closed_with_the_reason() -> None:
     world, client = joined_world()
     name = client.address
-    world.rebind(client)
-    assert world.run(10, lambda: "Resumed" in client.names())
+    client.rebind()
+    assert world.run(10, lambda: "Resumed" in world.names_of(client))
     world.run(6)
-    newcomer = world.add_client(port=name[1])
+    newcomer = world.add_client(host=client.host, port=name[1])
     assert world.run(10, lambda: newcomer.core.phase is ClientPhase.CLOSED)
-    assert closed_reason(newcomer) is DisconnectReason.NAME_TAKEN
+    assert closed_reason(world, newcomer) is DisconnectReason.NAME_TAKEN
     assert connected(client)
 
 
 def test_a_token_brings_its_claims_to_both_sides() -> None:
-    world = World()
-    world.start_server()
+    world = CoreWorld()
+    world.server.start()
     client = world.add_client(key=bytes(32), token=make_token(world, claims={"user": 42}))
     assert world.run(10, lambda: connected(client))
     assert world.peer(client).claims == {"user": 42}
@@ -310,15 +323,15 @@ def test_a_token_brings_its_claims_to_both_sides() -> None:
 
 
 def test_a_client_with_a_token_resumes_by_tickets() -> None:
-    world = World()
-    world.start_server()
+    world = CoreWorld()
+    world.server.start()
     client = world.add_client(key=bytes(32), token=make_token(world, claims={"user": 1}))
     assert world.run(10, lambda: connected(client))
     world.run(1)
     for _ in range(3):
-        world.link.is_cut = True
+        world.cut()
         world.run(7)
-        world.link.is_cut = False
+        world.cut(False)
         assert world.run(10, lambda: connected(client))
         world.run(1)
     assert world.peer(client).claims == {"user": 1}
@@ -326,15 +339,15 @@ def test_a_client_with_a_token_resumes_by_tickets() -> None:
 
 
 def test_a_token_is_accepted_once() -> None:
-    world = World()
-    world.start_server()
+    world = CoreWorld()
+    world.server.start()
     token = make_token(world)
     first = world.add_client(token=token)
     assert world.run(10, lambda: connected(first))
     second = world.add_client(token=token)
     world.run(20)
     assert not connected(second)
-    world.disconnect(first)
+    first.disconnect()
     world.run(20)
     assert not connected(second)
 
@@ -344,13 +357,13 @@ def test_a_token_is_accepted_once() -> None:
     [(b"x" * 2048, "not a netcode"), (b"", "not a netcode"), (bytes(2048), "not a netcode")],
 )
 def test_a_token_that_is_none_is_refused_at_the_call(token: bytes, message: str) -> None:
-    world = World()
+    world = CoreWorld()
     with pytest.raises(ValueError, match=message):
         world.add_client(token=token)
 
 
 def test_an_expired_token_is_refused_at_the_call() -> None:
-    world = World()
+    world = CoreWorld()
     token = make_token(world, expire_seconds=5)
     world.run(10)
     with pytest.raises(ValueError, match="expired"):
@@ -362,7 +375,7 @@ def test_a_recorded_conversation_replayed_changes_nothing() -> None:
     for i in range(10):
         world.send_from(client, b"%d" % i)
         world.run(0.1)
-    recorded = list(client.sent)
+    recorded = list(world.sent_by(client))
     name = client.address
     before = list(world.server_received[name])
     for source in (name, ("10.9.9.9", 1)):
@@ -372,7 +385,7 @@ def test_a_recorded_conversation_replayed_changes_nothing() -> None:
     assert world.server_received[name] == before
     assert world.names() == ["PeerJoined"]
     assert connected(client)
-    world.disconnect(client)
+    client.disconnect()
     world.run(1)
     for source in (name, ("10.9.9.9", 1)):
         for data in recorded:
@@ -383,16 +396,16 @@ def test_a_recorded_conversation_replayed_changes_nothing() -> None:
 
 def test_junk_is_counted_and_disturbs_nobody() -> None:
     world, client = joined_world()
-    counted = sum(world.server.netcode_drops.values())
+    counted = sum(world.server.core.netcode_drops.values())
     for i in range(2000):
         size = world.random.randrange(0, 1300)
         source = client.address if i % 2 else ("10.9.9.9", i + 1)
         world.inject(world.random.randbytes(size), source)
-    for data in client.sent[:50]:
+    for data in world.sent_by(client)[:50]:
         flipped = bytearray(data)
         flipped[world.random.randrange(len(data))] ^= 1 << world.random.randrange(8)
         world.inject(bytes(flipped), client.address)
-    assert sum(world.server.netcode_drops.values()) - counted >= 2000
+    assert sum(world.server.core.netcode_drops.values()) - counted >= 2000
     world.send_from(client, b"still here", Delivery.RELIABLE)
     world.run(1)
     assert world.server_received[client.address] == [b"still here"]
@@ -401,10 +414,10 @@ def test_junk_is_counted_and_disturbs_nobody() -> None:
 
 def test_the_same_seed_gives_the_same_bytes() -> None:
     def trace() -> list[bytes]:
-        world, client = joined_world(5, link=Link(loss=0.1, delay_s=0.03, jitter_s=0.02))
+        world, client = joined_world(5, line=LinkOptions(loss=0.1, delay_s=0.03, jitter_s=0.02))
         for i in range(30):
             world.send_from(client, b"%d" % i)
             world.run(0.05)
-        return client.sent
+        return world.sent_by(client)
 
     assert trace() == trace()

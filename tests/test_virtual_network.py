@@ -84,6 +84,7 @@ def test_the_run_is_the_same_in_another_process_with_another_hash_seed() -> None
     assert fingerprint("1") == fingerprint("2") == net.run(play_for_ten_seconds, net)[2]
 
 
+@pytest.mark.crosses_threads
 def test_blocking_calls_block_and_end_as_in_real_threads(virtual_network: VirtualNetwork) -> None:
     server = Server(GameStateStore())
     thread = server.run_in_thread(daemon=False)
@@ -117,6 +118,7 @@ def test_nobody_there_is_found_out_in_virtual_time(virtual_network: VirtualNetwo
     assert virtual_network.now == pytest.approx(5, abs=0.01)
 
 
+@pytest.mark.crosses_threads
 def test_handlers_may_wait_call_and_shut_down(virtual_network: VirtualNetwork, lossy_link: LossyLink) -> None:
     server, client = Server(GameStateStore()), Client()
 

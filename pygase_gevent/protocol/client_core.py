@@ -246,7 +246,7 @@ class ClientCore:
         attempt_s = self._config.handshake_attempt_s
         if len(self._addresses) > 1:  # netcode goes from one to the next by the token's timeout
             attempt_s = max(attempt_s, token.timeout_seconds) * len(self._addresses)
-        self._attempt_until = now + attempt_s
+        self._attempt_until = min(now + attempt_s, self._give_up_at)
         self._follow_netcode(now, unix_time)
 
     def _follow_netcode(self, now: float, unix_time: int) -> None:

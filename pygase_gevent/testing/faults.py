@@ -151,13 +151,13 @@ class Faults:
         client = self._victim()
         if client is None or client.is_asleep:
             return False
-        client.fall_asleep(self._rng.uniform(0.2, min(8.0, self._options.longest_fault_s)))
+        client.fall_asleep(self._rng.uniform(0.2, self._options.longest_fault_s))
         return True
 
     def _server_stall(self) -> bool:
         if not self._world.server.is_running or self._world.server.is_asleep:
             return False
-        self._world.server.fall_asleep(self._rng.uniform(0.2, min(8.0, self._options.longest_fault_s)))
+        self._world.server.fall_asleep(self._rng.uniform(0.2, self._options.longest_fault_s))
         return True
 
     def _client_busy(self) -> bool:

@@ -131,6 +131,10 @@ class Host:
         """Lets the core's time pass."""
         raise NotImplementedError
 
+    def after_core_timer(self) -> None:
+        """Takes in and sends what came of that; a core has flushed what it could."""
+        self.turn()
+
     def _core_came_due(self, due: float) -> None:
         if due == self._core_timer_at:
             self._core_timer_at = None
@@ -139,7 +143,7 @@ class Host:
     def _core_turn(self) -> None:
         self.count_turn()
         self.handle_core_timer()
-        self.turn()
+        self.after_core_timer()
 
     def count_turn(self) -> None:
         """A timer came due. Many on end, with nothing sent between them, are a loop that burns its CPU."""

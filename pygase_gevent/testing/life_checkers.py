@@ -10,6 +10,7 @@ from pygase_gevent.protocol.client_events import (
     Dropped,
     Resumed,
 )
+from pygase_gevent.protocol.reasons import DisconnectReason
 from pygase_gevent.protocol.server_peer import (
     CoreEvent,
     PeerDropped,
@@ -83,6 +84,15 @@ class NoSessionOutlives(Checker):
     def session_attached(self, session: TappedSession) -> None:
         self._silence_s[session] = self._looked_at - self._world.now
 
+    def client_event(self, client: VirtualClient, event: ClientEvent) -> None:
+        if isinstance(event, Closed) and client.core.disconnect_reason is DisconnectReason.TIMED_OUT:
+            self._judge(client.session, self._world.now - self._looked_at, f"{client.name}'s session")
+
+    def server_event(self, server: VirtualServer, event: CoreEvent) -> None:
+        if isinstance(event, PeerLeft) and event.peer.disconnect_reason is DisconnectReason.TIMED_OUT:
+            name = f"the server's session with {event.peer.name}"
+            self._judge(event.peer.session, self._world.now - self._looked_at, name)
+
     def look(self) -> None:
         elapsed_s, self._looked_at = self._world.now - self._looked_at, self._world.now
         server = self._world.server
@@ -96,8 +106,12 @@ class NoSessionOutlives(Checker):
 
     def _grow(self, session: object, elapsed_s: float, whose: str) -> None:
         assert isinstance(session, TappedSession)
-        silence_s = self._silence_s.get(session, 0.0) + elapsed_s
-        self._silence_s[session] = silence_s
+        self._judge(session, elapsed_s, whose)
+        self._silence_s[session] = self._silence_s.get(session, 0.0) + elapsed_s
+
+    def _judge(self, session: object, since_look_s: float, whose: str) -> None:
+        assert isinstance(session, TappedSession)
+        silence_s = self._silence_s.get(session, 0.0) + since_look_s
         if silence_s > self._limit_s:
             self.fail(f"{whose} lives after {silence_s:.1f} s of silence")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 from pygase_gevent.config import Config
 from pygase_gevent.testing.checker import Checker
@@ -78,7 +79,8 @@ def containers(root: object) -> Iterator[tuple[str, int]]:
 
 def _attributes(owner: object) -> Iterator[tuple[str, object]]:
     yield from getattr(owner, "__dict__", {}).items()
-    for name in _slots(type(owner)):
+    kind: Any = type(owner)
+    for name in _slots(kind):
         if hasattr(owner, name):
             yield name, getattr(owner, name)
 
@@ -102,7 +104,8 @@ def _inner(container: object) -> Iterator[object]:
 
 
 def _is_ours(value: object) -> bool:
-    return _is_our_class(type(value))
+    kind: Any = type(value)
+    return _is_our_class(kind)
 
 
 @cache

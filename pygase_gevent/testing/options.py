@@ -90,7 +90,7 @@ def draw_options(seed: int, duration_s: float = 30.0) -> SimulationOptions:
     rng = random.Random(f"{seed} options")
     delay_s = rng.choice((0.001, 0.01, 0.03, 0.08, 0.2))
     line = _draw_line(rng, delay_s, worst=0.1)
-    faults = {kind: rng.choice((0.5, 2.0, 6.0)) for kind in FAULTS if rng.random() < 0.35}
+    faults = {kind: rng.choice((1.0, 4.0, 12.0)) for kind in FAULTS if rng.random() < 0.35}
     if "restart_from_nothing" in faults:
         faults["restart_from_nothing"] = min(faults["restart_from_nothing"], 2.0)
     is_heavy = rng.random() < HEAVY_SHARE

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from math import ceil, log2
 
 from pygase_gevent.codec import pack
-from pygase_gevent.protocol.identity import Identity, encode_user_data
+from pygase_gevent.protocol.identity import NO_SESSION, Identity, encode_user_data
 from pygase_gevent.protocol.netcode import generate_connect_token
 from pygase_gevent.testing.attacker import Attacker
 from pygase_gevent.testing.checker import Checker, Pairs
@@ -53,6 +53,7 @@ class Result:
     """What came of a run.
 
     Attributes:
+        replay: the one command that runs it again; "" where the options were not drawn from a seed.
         violation: which promise was broken and how; None if none was.
         digest: hash of everything that happened.
         virtual_s: seconds on the virtual clock.
@@ -62,6 +63,7 @@ class Result:
     """
 
     options: SimulationOptions
+    replay: str = ""
     violation: str | None = None
     digest: str = ""
     virtual_s: float = 0.0
@@ -182,13 +184,9 @@ class Simulation:
         self.workload.stop()
         self.attacker.stop()
         self.faults.heal()
-        back = {
-            client.name
-            for client in world.clients
-            if not client.is_over and client.core.session_id.strip(b"\0")
-        }
+        had_session = [client for client in world.clients if client.core.session_id != NO_SESSION]
         world.run(self._time_to_converge())
-        self._converges.judge(back)
+        self._converges.judge(had_session)
         until = world.now + self.options.settle_s
         while world.now < until and not all(checker.is_settled() for checker in self.checkers):
             world.run(SETTLE_STEP_S)

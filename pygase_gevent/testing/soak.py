@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import count, islice
 from multiprocessing import get_context
 
-from pygase_gevent.testing.options import SimulationOptions, draw_options
+from pygase_gevent.testing.options import draw_options
 from pygase_gevent.testing.simulator import Result, Simulation
 
 SOAK_S = 60.0
@@ -67,16 +67,11 @@ class Total:
         return "\n".join(lines)
 
 
-def replay_command(options: SimulationOptions) -> str:
-    """The one command that runs it again."""
-    return f"python -m pygase_gevent.testing replay --seed {options.seed} --duration {options.duration_s:g}"
-
-
 def report(result: Result) -> str:
     """A violation, for people."""
     return (
         f"VIOLATION with seed {result.options.seed} at {result.virtual_s:.3f} virtual seconds\n"
-        f"  {result.violation}\n  again: {replay_command(result.options)}"
+        f"  {result.violation}\n  again: {result.replay}"
     )
 
 
@@ -88,6 +83,7 @@ def run_seed(seed: int, duration_s: float, is_twice: bool = False) -> tuple[Resu
     begun = time.process_time()
     options = draw_options(seed, duration_s)
     result = Simulation(options).run()
+    result.replay = f"python -m pygase_gevent.testing replay --seed {seed} --duration {duration_s:g}"
     if is_twice and result.violation is None:
         again = Simulation(options).run()
         if again.digest != result.digest:

@@ -8,6 +8,7 @@ from pygase_gevent.gamestate import GameState
 from pygase_gevent.protocol.session import SessionEvent, StateReceived
 from pygase_gevent.testing.checker import Checker, Pairs
 from pygase_gevent.testing.tap import TappedSession
+from pygase_gevent.testing.virtual_client import VirtualClient
 from pygase_gevent.testing.virtual_server import VirtualServer
 from pygase_gevent.testing.world import World
 
@@ -54,27 +55,24 @@ class StateConverges(Checker):
             self._states[session] = event.state
 
     def is_settled(self) -> bool:
-        return not self._behind()
+        return not any(self._behind(client) for client in self._world.clients)
 
     def finish(self) -> None:
-        behind = self._behind()
+        behind = [behind for client in self._world.clients if (behind := self._behind(client))]
         if behind:
             self.fail(f"still behind: {', '.join(behind)}")
 
-    def judge(self, names: set[str]) -> None:
-        """The time after the healing is over for these clients, which were connected when it began."""
-        late = [who for who in self._behind() if who.partition(":")[0] in names]
+    def judge(self, clients: list[VirtualClient]) -> None:
+        """The time after the healing is over for these clients, which had a session when it began."""
+        late = [behind for client in clients if (behind := self._behind(client))]
         if late:
             self.fail(f"behind 2 s and 5 round trips after the network healed: {', '.join(late)}")
 
-    def _behind(self) -> list[str]:
+    def _behind(self, client: VirtualClient) -> str:
+        """How far a client is behind; empty if it is not, or is over."""
         newest = self._world.server.store.get_game_state()
-        behind = []
-        for client in self._world.clients:
-            if client.is_over:
-                continue
-            state = self._states.get(client.session)
-            if state is None or state.to_dict() != newest.to_dict():
-                has = "nothing" if state is None else state.time_order
-                behind.append(f"{client.name}: has {has} of {newest.time_order}")
-        return behind
+        state = self._states.get(client.session)
+        if client.is_over or (state is not None and state.to_dict() == newest.to_dict()):
+            return ""
+        has = "nothing" if state is None else state.time_order
+        return f"{client.name} ({client.core.phase.name}) has {has} of {newest.time_order}"

@@ -105,11 +105,21 @@ class VirtualClient(Host):
     def turn(self) -> None:
         if self.is_dead:
             return
-        core = self.core
         self._take_events()
         if not self.is_busy:
             self._take_messages()
-        core.flush(self.now)
+        self.core.flush(self.now)
+        self._finish_turn()
+
+    def after_core_timer(self) -> None:
+        if self.is_dead:
+            return
+        if not self.is_busy:
+            self._take_messages()
+        self._finish_turn()
+
+    def _finish_turn(self) -> None:
+        core = self.core
         self._take_events()
         if core.socket_generation != self._generation:
             self._generation = core.socket_generation

@@ -211,7 +211,9 @@ class VirtualServer(Host):
         if self._serves and seat.peer.session_id in self._seats:
             self.count_turn()
             self.core.handle_peer_timer(seat.peer, self.now)
-            self.turn()  # the peer is ready, and is served again
+            self._take_session(seat.peer)
+            self._arm(seat)
+            self._finish_turn()
 
     # --- the state's way out, as pusher.py has it -----------------------------------------------
 

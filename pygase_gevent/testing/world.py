@@ -66,6 +66,7 @@ class World:
         )
         self.clients: list[VirtualClient] = []
         self._next_port = 50_000
+        self._client_count = 0
         self.server = self._new_server(state)
 
     @property
@@ -98,9 +99,10 @@ class World:
         wall_offset_s: float = 0.0,
     ) -> VirtualClient:
         """A client that begins to connect; on a line of its own, unless it shares a known `host`."""
+        self._client_count += 1
         client = VirtualClient(
             self,
-            len(self.clients) + 1,
+            self._client_count,
             config=config or self.config,
             key=self.key if key is None else key,
             port=port,

@@ -268,10 +268,13 @@ def test_a_client_may_connect_again_after_a_disconnect(net: Net) -> None:
 
 def test_shutdown_server_works_for_the_host_only(net: Net) -> None:
     server = net.server()
-    net.client(server)
+    host = net.client(server)
     only_address(server)
     guest = net.client(server)
     eventually(lambda: len(server.connections) == 2)
     guest.disconnect(shutdown_server=True)
     eventually(lambda: len(server.connections) == 1)
-    assert server.port is not None
+    net.client(server)  # it goes on
+    assert is_up(host)
+    host.disconnect(shutdown_server=True)
+    eventually(lambda: server.port is None)

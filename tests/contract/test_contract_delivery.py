@@ -187,15 +187,40 @@ def test_retries_resend_what_was_lost(net: Net) -> None:
     net.at_end(router.close)
     client = net.client(router.ports[0])
     router.route(0, None)
-    client.dispatch_event("ONCE")
-    client.dispatch_event("AGAIN", retries=50)
+    acked = Recorder()
+    client.dispatch_event("ONCE", ack_callback=acked)
+    client.dispatch_event("AGAIN", retries=50, ack_callback=acked)
     eventually(lambda: client.connection.stats.resends >= 1)  # so both were sent, and lost
     router.route(0, 0)
     again.wait()
-    client.dispatch_event("AGAIN", "and on", retries=50)
-    again.wait(2)
+    client.dispatch_event("AGAIN", "and on", retries=50, ack_callback=acked)
+    acked.wait(2)
     assert again.args == [(), ("and on",)]
     assert once.calls == []
+    assert len(acked.calls) == 2  # none of them for what was lost
+
+
+def test_the_servers_ack_callback_never_runs_for_what_was_lost(net: Net) -> None:
+    server = net.server()
+    router = Router(server.port)
+    net.at_end(router.close)
+    client = net.client(router.ports[0])
+    client.register_event_handler("ONCE", once := Recorder())
+    client.register_event_handler("AGAIN", again := Recorder())
+    connection = server.connections[only_address(server)]
+    eventually(lambda: 0.0 < connection.latency < 0.25)  # measured, so that resends come soon
+    router.is_mute = True
+    acked = Recorder()
+    server.dispatch_event("ONCE", ack_callback=acked)
+    server.dispatch_event("AGAIN", retries=50, ack_callback=acked)
+    eventually(lambda: connection.stats.resends >= 1)  # so both were sent, and lost
+    router.is_mute = False
+    acked.wait()
+    server.dispatch_event("AGAIN", retries=50, ack_callback=acked)
+    acked.wait(2)
+    again.wait(2)
+    assert once.calls == []
+    assert len(acked.calls) == 2
 
 
 @pytest.mark.parametrize("delivery", Delivery)

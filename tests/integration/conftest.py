@@ -11,16 +11,6 @@ import pytest
 from .support import eventually
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if "slow" in config.getoption("markexpr"):
-        return
-    for item in items:
-        if "slow" in item.keywords:
-            item.add_marker(
-                pytest.mark.skip(reason="in real time, for minutes: pytest tests/integration -m slow")
-            )
-
-
 @pytest.fixture(autouse=True)
 def clean(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
     """Fails a test that logged an error, printed a traceback or left a thread of the library behind."""

@@ -14,14 +14,19 @@ from pygase_gevent.gamestate import GameStateStore, GameStateUpdate
 from pygase_gevent.protocol import inbox, numbers
 from pygase_gevent.protocol.acks import MASK_BITS, ReceivedPackets
 from pygase_gevent.protocol.client_core import ClientCore
+from pygase_gevent.protocol.delivery import MessageSender
 from pygase_gevent.protocol.inbox import Inbox
+from pygase_gevent.protocol.layout import SEQUENCED
 from pygase_gevent.protocol.messages import ChannelTable
 from pygase_gevent.protocol.netcode import client as netcode_client
 from pygase_gevent.protocol.netcode import server as netcode_server
 from pygase_gevent.protocol.netcode.packet import read_packet
+from pygase_gevent.protocol.netcode.replay import ReplayWindow
+from pygase_gevent.protocol.netcode.server import NetcodeServer
 from pygase_gevent.protocol.numbers import ReceivedNumbers
 from pygase_gevent.protocol.server_core import ServerCore
 from pygase_gevent.protocol.statesync import StateReceiver
+from pygase_gevent.protocol.token_source import TokenSource
 from pygase_gevent.testing.checker import Pairs
 from pygase_gevent.testing.ledger import SMALLEST_BYTES, Ledger, Violation
 from pygase_gevent.testing.link import LinkOptions
@@ -33,6 +38,8 @@ from pygase_gevent.testing.world import UNIX_EPOCH, World
 Patch = pytest.MonkeyPatch
 DURATION_S = 12.0
 SETTLE_S = 40.0
+UNSTEADY = LinkOptions(delay_s=0.03, jitter_s=0.03)
+BAD = LinkOptions(delay_s=0.03, loss=0.4)
 LOSSY = LinkOptions(delay_s=0.03, loss=0.1, jitter_s=0.02, duplicate=0.05)
 
 
@@ -181,6 +188,91 @@ def forget_what_wrapped_of_messages(patch: Patch) -> None:
         patch.setattr(module, "expand", defective)
 
 
+def deliver_ordered_at_once(patch: Patch) -> None:
+    seen: set[tuple[Inbox, int, int]] = set()
+
+    def defective(self: Inbox, kind: int, number: int, truncated: int, body: bytes) -> bool:
+        if (self, number, truncated) not in seen:
+            seen.add((self, number, truncated))
+            self._deliver(kind, body)
+        return True
+
+    patch.setattr(Inbox, "_take_ordered", defective)
+
+
+def deliver_stale_ones(patch: Patch) -> None:
+    take_message = Inbox._take_message
+    seen: set[tuple[Inbox, int, int]] = set()
+
+    def defective(self: Inbox, delivery: int, kind: int, stream: int, number: int, *rest: Any) -> bool:
+        if delivery == SEQUENCED and (self, stream, number) not in seen:
+            seen.add((self, stream, number))
+            self._sequenced[stream] = number - 1
+        return take_message(self, delivery, kind, stream, number, *rest)
+
+    patch.setattr(Inbox, "_take_message", defective)
+
+
+def retry_without_counting(patch: Patch) -> None:
+    send_again = MessageSender.send_again
+
+    def defective(self: MessageSender, message: Any) -> None:
+        before = message.retries_left
+        send_again(self, message)
+        message.retries_left = before
+
+    patch.setattr(MessageSender, "send_again", defective)
+
+
+def report_the_lost_as_arrived(patch: Patch) -> None:
+    finish = MessageSender.finish
+    patch.setattr(MessageSender, "finish", lambda self, message, has_arrived: finish(self, message, True))
+
+
+def take_replays(patch: Patch) -> None:
+    patch.setattr(ReplayWindow, "is_received", lambda self, sequence: False)
+
+
+def answer_requests_at_length(patch: Patch) -> None:
+    send_global = NetcodeServer._send_global
+
+    def defective(self: NetcodeServer, *arguments: Any) -> None:
+        for _ in range(4):
+            send_global(self, *arguments)
+
+    patch.setattr(NetcodeServer, "_send_global", defective)
+
+
+def try_spent_tickets_for_ever(patch: Patch) -> None:
+    def defective(self: TokenSource, blob: bytes) -> None:
+        if not self._fresh and not self._tried:
+            add_ticket(self, blob)
+
+    add_ticket = TokenSource.add_ticket
+    patch.setattr(TokenSource, "add_ticket", defective)
+    patch.setattr(TokenSource, "connection_stood", lambda self: None)
+
+
+def keep_the_name_of_who_left(patch: Patch) -> None:
+    leave = ServerCore._leave
+
+    def defective(self: ServerCore, peer: Any, *arguments: Any) -> None:
+        leave(self, peer, *arguments)
+        self.by_name[peer.name] = peer
+
+    patch.setattr(ServerCore, "_leave", defective)
+
+
+def say_dropped_twice(patch: Patch) -> None:
+    drop = ServerCore._drop
+
+    def defective(self: ServerCore, peer: Any, now: float) -> None:
+        drop(self, peer, now)
+        drop(self, peer, now)
+
+    patch.setattr(ServerCore, "_drop", defective)
+
+
 def send_until_it_wraps(seed: int) -> str | None:
     """More messages than 16 bits count, over one connection."""
     ledger, pairs = Ledger(), Pairs()
@@ -277,5 +369,29 @@ MUTANTS = [
         {},
         "ReliableExactlyOnce",
         send_until_it_wraps,
+    ),
+    # Beyond the issue's list: one at least for every checker.
+    Mutant("an ordered message does not wait", deliver_ordered_at_once, {"line": UNSTEADY}, "OrderedInOrder"),
+    Mutant("a stale one is delivered", deliver_stale_ones, {"line": UNSTEADY}, "SequencedNeverBack"),
+    Mutant("retries are not counted", retry_without_counting, {"line": BAD}, "RetriesBounded"),
+    Mutant(
+        "what is lost is reported as arrived", report_the_lost_as_arrived, {"line": BAD}, "AckIffDelivered"
+    ),
+    Mutant("replayed packets are taken", take_replays, {"line": LOSSY}, "Untampered"),
+    Mutant("a request is answered at length", answer_requests_at_length, {}, "Amplification"),
+    Mutant(
+        "a spent ticket is tried for ever",
+        try_spent_tickets_for_ever,
+        {"faults_per_min": {"rebind": 20.0}},
+        "StateConverges",
+    ),
+    Mutant(
+        "a name is kept by who left",
+        keep_the_name_of_who_left,
+        {"faults_per_min": {"goodbye": 20.0}},
+        "SeatsAreCounted",
+    ),
+    Mutant(
+        "a drop is told twice", say_dropped_twice, {"faults_per_min": {"partition": 20.0}}, "HooksInOrder"
     ),
 ]

@@ -14,7 +14,7 @@ from pygase_gevent.testing.limit_checker import WithinLimits
 from pygase_gevent.testing.limit_table import LIMITS
 from pygase_gevent.testing.options import FAULTS, draw_options
 from pygase_gevent.testing.simulator import Simulation
-from pygase_gevent.testing.soak import TWICE_EVERY, Total, report, run_seeds, soak
+from pygase_gevent.testing.soak import TWICE_EVERY, Total, report, run_seed, run_seeds, soak
 
 SEEDS = 40
 DURATION_S = 30.0
@@ -36,7 +36,7 @@ def test_every_promise_holds_in_forty_worlds() -> None:
 
 @pytest.mark.parametrize(("seed", "duration_s"), REGRESSIONS)
 def test_what_was_broken_once(seed: int, duration_s: float) -> None:
-    result = Simulation(draw_options(seed, duration_s)).run()
+    result, _ = run_seed(seed, duration_s)
     assert result.violation is None, report(result)
 
 
