@@ -219,6 +219,18 @@ def test_many_drops_in_a_row_are_all_resumed() -> None:
     assert world.server_received[name] == [b"%d" % i for i in range(12)]
 
 
+def test_an_attempt_that_moves_on_is_not_given_up_for_the_next() -> None:
+    # Its response used to reach the server after the client had turned to its next ticket, which the
+    # server then refused for 5 s: it had a connection with that address already.
+    world, client = joined_world(line=LinkOptions(delay_s=0.2))
+    world.cut()
+    assert world.run(5, lambda: client.core.phase is ClientPhase.RESUMING)
+    world.run(world.config.handshake_attempt_s - 0.6)
+    world.cut(False)
+    assert world.run(1.5, lambda: client.is_connected)
+    assert world.names() == ["PeerJoined", "PeerDropped", "PeerResumed"]
+
+
 def test_another_source_port_is_a_resume() -> None:
     world, client = joined_world()
     peer, name = world.peer(client), client.address

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+PLUGIN = "pygase_gevent.testing.plugin"
 
 
 def test_the_examples_of_the_how_to_pass(tmp_path: Path) -> None:
@@ -15,7 +16,7 @@ def test_the_examples_of_the_how_to_pass(tmp_path: Path) -> None:
     examples = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     (tmp_path / "test_examples.py").write_text("\n\n".join(examples))
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "pygase_gevent.testing.plugin", "--strict-markers", tmp_path],
+        [sys.executable, "-m", "pytest", "-q", "--strict-markers", "-p", PLUGIN, tmp_path],
         capture_output=True,
         text=True,
         timeout=120,

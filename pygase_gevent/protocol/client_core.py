@@ -88,6 +88,7 @@ class ClientCore:
         self._addresses: tuple[Address, ...] = ()
         self._netcode: NetcodeClient | None = None
         self._attempt_until = 0.0
+        self._attempt_state = ClientState.DISCONNECTED
         self._give_up_at = 0.0
         self._timeout_s = config.timeout_s
         self._resume_window_s = config.resume_window_s
@@ -247,6 +248,7 @@ class ClientCore:
         if len(self._addresses) > 1:  # netcode goes from one to the next by the token's timeout
             attempt_s = max(attempt_s, token.timeout_seconds) * len(self._addresses)
         self._attempt_until = min(now + attempt_s, self._give_up_at)
+        self._attempt_state = self._netcode.state
         self._follow_netcode(now, unix_time)
 
     def _follow_netcode(self, now: float, unix_time: int) -> None:
@@ -255,6 +257,11 @@ class ClientCore:
         if netcode is None or self.phase is ClientPhase.CLOSED:
             return
         state = netcode.state
+        if state > self._attempt_state:
+            # It moves on, and the server may keep this address for it: another one would be refused.
+            moved_until = min(now + self._config.handshake_attempt_s, self._give_up_at)
+            self._attempt_until = max(self._attempt_until, moved_until)
+        self._attempt_state = state
         if state is ClientState.CONNECTED:
             self._tokens.connection_stood()
             if self.session.is_attached or now < self._attempt_until:

@@ -7,7 +7,9 @@ from collections import Counter, deque
 from collections.abc import Callable
 
 from pygase_gevent.protocol.address import Address
-from pygase_gevent.protocol.netcode.packet import PacketType
+from pygase_gevent.protocol.identity import Identity, encode_user_data
+from pygase_gevent.protocol.netcode import generate_connect_token
+from pygase_gevent.protocol.netcode.packet import PacketType, write_request
 from pygase_gevent.testing.witness import Witness
 from pygase_gevent.testing.world import SERVER_ADDRESS, World
 
@@ -43,6 +45,7 @@ class Attacker(Witness):
             self._forge,
             self._forge_with_high_sequence,
             self._junk,
+            self._request_for_another,
         )
 
     def start(self) -> None:
@@ -108,3 +111,25 @@ class Attacker(Witness):
 
     def _junk(self, data: bytes, source: Address, target: Address) -> None:
         self._world.network.inject(self._rng.randbytes(self._rng.randrange(1400)), source, target)
+
+    def _request_for_another(self, data: bytes, source: Address, target: Address) -> None:
+        """With a token of his own he asks for connections in the name of addresses that are not his."""
+        world = self._world
+        token = generate_connect_token(
+            private_key=world.key,
+            protocol_id=world.protocol_id,
+            client_id=self._rng.getrandbits(64),
+            server_addresses=[SERVER_ADDRESS],
+            user_data=encode_user_data(Identity(), config=world.config),
+            unix_time=world.unix_time,
+            expire_seconds=30,
+            timeout_seconds=5,
+            entropy=self._rng.randbytes,
+        )
+        request = write_request(
+            protocol_id=token.protocol_id,
+            expire_timestamp=token.expire_timestamp,
+            nonce=token.nonce,
+            private_data=token.private_data,
+        )
+        world.network.inject(request, (VICTIM[0], self._rng.randrange(1, 65_536)), SERVER_ADDRESS)

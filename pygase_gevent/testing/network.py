@@ -39,7 +39,7 @@ class Line:
         return self.up.is_cut or self.down.is_cut
 
 
-class VirtualNetwork:
+class SimulatedNetwork:
     """Carries datagrams between addresses.
 
     Clients have a host (and a line) each; a server's host has a perfect line of its own. A datagram

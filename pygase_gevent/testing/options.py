@@ -28,7 +28,7 @@ FAULTS = (
 )
 """Kinds of faults: what happens to lines, clocks, processes and their users, beside what a line does to
 each datagram."""
-HEAVY_SHARE = 0.2
+HEAVY_SHARE = 0.15
 """Runs with many messages and states a second; they are shorter, as they take longer."""
 A_GOOD_LINE = LinkOptions(delay_s=0.03)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from collections import Counter
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import count, islice
 from multiprocessing import get_context
 
-from pygase_gevent.testing.options import draw_options
+from pygase_gevent.testing.options import SimulationOptions, draw_options
 from pygase_gevent.testing.simulator import Result, Simulation
 
 SOAK_S = 60.0
@@ -82,13 +83,25 @@ def run_seed(seed: int, duration_s: float, is_twice: bool = False) -> tuple[Resu
     """
     begun = time.process_time()
     options = draw_options(seed, duration_s)
-    result = Simulation(options).run()
+    result = _run_without_pauses(options)
     result.replay = f"python -m pygase_gevent.testing replay --seed {seed} --duration {duration_s:g}"
     if is_twice and result.violation is None:
-        again = Simulation(options).run()
+        again = _run_without_pauses(options)
         if again.digest != result.digest:
             result.violation = f"two runs, two traces: {result.digest} and {again.digest}"
     return result, time.process_time() - begun
+
+
+def _run_without_pauses(options: SimulationOptions) -> Result:
+    """A run without the collector of cycles, which has little to find and takes a tenth of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return Simulation(options).run()
+    finally:
+        if was_enabled:
+            gc.enable()
+        gc.collect()
 
 
 def run_seeds(

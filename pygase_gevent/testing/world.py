@@ -19,7 +19,7 @@ from pygase_gevent.protocol.address import Address
 from pygase_gevent.protocol.identity import protocol_id_of
 from pygase_gevent.protocol.server_peer import ServerPeer
 from pygase_gevent.testing.link import PERFECT_LINE, LinkOptions
-from pygase_gevent.testing.network import Line, VirtualNetwork
+from pygase_gevent.testing.network import Line, SimulatedNetwork
 from pygase_gevent.testing.timeline import Timeline, Trace
 from pygase_gevent.testing.virtual_client import VirtualClient
 from pygase_gevent.testing.virtual_server import VirtualServer
@@ -61,7 +61,7 @@ class World:
         self.witnesses.add(*witnesses)
         self.protocol_id = protocol_id_of("simulation")
         self.entropy = random.Random(f"{seed} entropy").randbytes
-        self.network = VirtualNetwork(
+        self.network = SimulatedNetwork(
             self.timeline, self.trace, self.witnesses, random.Random(f"{seed} network")
         )
         self.clients: list[VirtualClient] = []

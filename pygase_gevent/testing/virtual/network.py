@@ -148,7 +148,11 @@ class _World:
         hub.name = "virtual"
         set_hub(hub)
         self._stack.callback(destroy_hub_of_this_thread)
-        self._stack.enter_context(virtual_stdlib(self._environment, seed=f"random {seed}"))
+        try:
+            self._stack.enter_context(virtual_stdlib(self._environment, seed=f"random {seed}"))
+        except BaseException:
+            self._stack.close()
+            raise
 
     def end(self) -> None:
         """Ends everything as the interpreter's exit would, and then with force."""
