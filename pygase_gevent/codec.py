@@ -11,7 +11,7 @@ be merged. Marks stand in dicts only, never below a list or another mark.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
@@ -31,6 +31,18 @@ _SCALARS = frozenset((type(None), bool, int, float, str, bytes))
 _UNCHECKED = frozenset((type(None), bool, float, bytes))
 _KEYS = frozenset((str, int))
 _CONTAINERS = frozenset((dict, list))
+
+_ARRAY_16 = 0xDC
+_ARRAY_32 = 0xDD
+_MAP_16 = 0xDE
+_MAP_32 = 0xDF
+_NOT_CONTAINER_BYTES = bytes(
+    byte for byte in range(256) if not (0x80 <= byte <= 0x9F or _ARRAY_16 <= byte <= _MAP_32)
+)
+"""Bytes that begin no array or map of msgpack."""
+_PACKET_BYTES = 4096
+"""A value up to this size may come in a few packets, so what it costs before it is refused matters. What
+msgpack's own 1024 levels of nesting cost is in proportion to larger ones."""
 
 
 class _Delete:
@@ -118,8 +130,9 @@ def decode(
     Raises:
         DecodeError: it is anything else than a value that `encode` makes.
     """
+    ext_hook = _MarkReader(config.max_depth) if marks else _refuse_mark
     try:
-        value = msgpack.unpackb(data, strict_map_key=False, ext_hook=_unpack_mark if marks else _refuse_mark)
+        value = _unpack(bytes(data), config.max_depth, ext_hook)
     except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
         raise DecodeError(f"not an encoded value: {error}") from None
     _check_decoded(value, marks, config.max_depth, config.max_items if max_items is None else max_items)
@@ -252,16 +265,63 @@ def _pack_mark(value: Any) -> msgpack.ExtType:
     return msgpack.ExtType(_EXT_REPLACE, pack(value.value))
 
 
-def _unpack_mark(code: int, data: bytes) -> Any:
-    if code == _EXT_DELETE and not data:
-        return DELETE
-    if code == _EXT_REPLACE:
-        return Replace(msgpack.unpackb(data, strict_map_key=False, ext_hook=_refuse_mark))
-    raise ValueError(f"unknown extension type {code}")
+class _MarkReader:
+    __slots__ = ("_max_depth",)
+
+    def __init__(self, max_depth: int) -> None:
+        self._max_depth = max_depth
+
+    def __call__(self, code: int, data: bytes) -> Any:
+        if code == _EXT_DELETE and not data:
+            return DELETE
+        if code == _EXT_REPLACE:
+            return Replace(_unpack(data, self._max_depth, _refuse_mark))
+        raise ValueError(f"unknown extension type {code}")
 
 
 def _refuse_mark(code: int, data: bytes) -> Any:
     raise ValueError(f"extension type {code} cannot stand here")
+
+
+def _unpack(data: bytes, max_depth: int, ext_hook: Callable[[int, bytes], Any]) -> Any:
+    """Unpack, after a look at whether that would cost more than the data is worth.
+
+    msgpack makes a list as long as it says it is before its items are there, and nests 1024 deep.
+    """
+    size = len(data)
+    if size > _PACKET_BYTES or _ARRAY_16 in data or _ARRAY_32 in data:
+        _feed(data).skip()  # raises unless all items are there
+    if max_depth < size <= _PACKET_BYTES and len(data.translate(None, _NOT_CONTAINER_BYTES)) > max_depth:
+        _check_depth(data, max_depth)
+    return msgpack.unpackb(data, strict_map_key=False, ext_hook=ext_hook)
+
+
+def _check_depth(data: bytes, max_depth: int) -> None:
+    unpacker = _feed(data)
+    items_left = [1]  # of the containers around the next item, outermost first
+    while items_left:
+        if not items_left[-1]:
+            items_left.pop()
+            continue
+        items_left[-1] -= 1
+        offset = unpacker.tell()
+        if offset == len(data):
+            raise ValueError("incomplete")
+        first = data[offset]
+        if 0x90 <= first <= 0x9F or first in (_ARRAY_16, _ARRAY_32):
+            items_left.append(unpacker.read_array_header())
+        elif 0x80 <= first <= 0x8F or first in (_MAP_16, _MAP_32):
+            items_left.append(2 * unpacker.read_map_header())
+        else:
+            unpacker.skip()
+        if len(items_left) > max_depth + 1:
+            raise ValueError("nested too deep")
+
+
+def _feed(data: bytes) -> msgpack.Unpacker:
+    unpacker = msgpack.Unpacker(read_size=len(data), max_buffer_size=len(data))
+    unpacker.feed(data)
+    return unpacker
 
 
 def _check_decoded(value: Any, marks: bool, max_depth: int, items_left: int) -> None:

@@ -35,6 +35,11 @@ class Config:
     resume_tickets: int = 3
     """Tickets the server sends over each fresh connection, 1.1 KiB each. One is used up by each
     handshake that gets through; the others serve when the line dies again before new ones came."""
+    ticket_renewal_s: float = 60.0
+    """Tickets are renewed this often: 3.4 KiB a minute."""
+    ticket_lifetime_s: float = 180.0
+    """A ticket older than this is nothing to a server process that did not issue it; so long may who was
+    kicked come back to a server that was started anew. Renewal, timeout and resume window fit into it."""
     close_linger_s: float = 0.15
     """How long a closing side repeats its reason: three sends, so a burst of losses is outlived."""
 

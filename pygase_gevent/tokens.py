@@ -14,7 +14,7 @@ from typing import Any
 from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError, ArgumentTypeError
 from pygase_gevent.protocol.address import Address
-from pygase_gevent.protocol.identity import Identity, encode_user_data, protocol_id_of
+from pygase_gevent.protocol.identity import Identity, encode_claims, encode_user_data, protocol_id_of
 from pygase_gevent.protocol.netcode import generate_connect_token
 
 KEY_BYTES = 32
@@ -79,7 +79,7 @@ def issue_connect_token(
         protocol_id=protocol_id_of(game),
         client_id=client_id,
         server_addresses=server_addresses,
-        user_data=encode_user_data(Identity(claims={} if claims is None else claims), config=Config()),
+        user_data=encode_user_data(Identity(claims=encode_claims(claims, Config()))),
         unix_time=int(time.time()),
         expire_seconds=expire_s,
         timeout_seconds=timeout_s,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgpack
 import pytest
 
 from pygase_gevent.config import Config
 from pygase_gevent.event import Delivery
+from pygase_gevent.protocol.address import Address
 from pygase_gevent.protocol.client_events import ClientPhase, Connected
-from pygase_gevent.protocol.identity import Identity, encode_user_data
+from pygase_gevent.protocol.identity import Identity, encode_claims, encode_user_data
 from pygase_gevent.protocol.netcode import generate_connect_token
 from pygase_gevent.protocol.reasons import DisconnectReason
 from pygase_gevent.testing.link import LinkOptions
@@ -28,17 +32,25 @@ def joined_world(seed: int = 1, **options: object) -> tuple[CoreWorld, VirtualCl
 
 
 def make_token(
-    world: CoreWorld, *, expire_seconds: int = 30, claims: dict[str, object] | None = None
+    world: CoreWorld,
+    *,
+    expire_seconds: int = 30,
+    timeout_seconds: int = 5,
+    claims: dict[str, object] | None = None,
+    user_data: bytes | None = None,
+    server_address: Address = SERVER_ADDRESS,
 ) -> bytes:
+    if user_data is None:
+        user_data = encode_user_data(Identity(claims=encode_claims(claims, world.config)))
     return generate_connect_token(
         private_key=KEY,
         protocol_id=world.protocol_id,
-        client_id=7,
-        server_addresses=[SERVER_ADDRESS],
-        user_data=encode_user_data(Identity(claims=claims or {}), config=world.config),
+        client_id=world.random.getrandbits(64),
+        server_addresses=[server_address],
+        user_data=user_data,
         unix_time=world.unix_time,
         expire_seconds=expire_seconds,
-        timeout_seconds=5,
+        timeout_seconds=timeout_seconds,
         entropy=world.random.randbytes,
     ).to_bytes()
 
@@ -433,3 +445,81 @@ def test_the_same_seed_gives_the_same_bytes() -> None:
         return world.sent_by(client)
 
     assert trace() == trace()
+
+
+def test_claims_are_handed_on_as_they_came() -> None:
+    """Packed as 32-bit floats they fit into a token; encoded anew they would not fit into a welcome."""
+    claims = msgpack.packb({"f": [1.5] * 38}, use_single_float=True)
+    world = CoreWorld()
+    world.server.start()
+    token = make_token(world, user_data=encode_user_data(Identity(claims=claims)))
+    client = world.add_client(token=token)
+    assert world.run(10, lambda: connected(client))
+    assert client.core.claims == world.peer(client).claims == {"f": [1.5] * 38}
+
+
+def a_ticket(
+    world: CoreWorld,
+    *,
+    secret: bytes = b"s" * 16,
+    instance: bytes = b"i" * 8,
+    age_s: int = 0,
+    server_address: Address = SERVER_ADDRESS,
+) -> bytes:
+    """A connect token as a server process makes it for its sessions to resume with."""
+    identity = Identity(secret, instance, issued_at=world.unix_time - age_s)
+    return make_token(world, user_data=encode_user_data(identity), server_address=server_address)
+
+
+def test_a_ticket_of_another_process_begins_one_session_and_not_two() -> None:
+    world = CoreWorld()
+    world.server.start()
+    first = world.add_client(token=a_ticket(world))
+    assert world.run(10, lambda: connected(first))
+    second = world.add_client(token=a_ticket(world))
+    world.run(10)
+    assert closed_reason(world, second) is DisconnectReason.SESSION_ENDED
+    assert connected(first)
+
+
+@pytest.mark.parametrize(
+    "ticket",
+    [{"server_address": ("10.0.0.2", 8080)}, {"age_s": 200}, {"age_s": -200}],
+    ids=["of another address", "of long ago", "of a time to come"],
+)
+def test_a_ticket_is_nothing_to_a_process_that_does_not_replace_its_issuer(ticket: dict[str, Any]) -> None:
+    world = CoreWorld()
+    world.server.start()
+    client = world.add_client(token=a_ticket(world, **ticket))
+    world.run(10)
+    assert closed_reason(world, client) is DisconnectReason.SESSION_ENDED
+
+
+def test_tickets_are_renewed_while_connected() -> None:
+    world, client = joined_world()
+    world.run(2 * world.config.ticket_lifetime_s)
+    world.replace_server()
+    world.server.start()
+    assert world.run(20, lambda: connected(client) and world.peer_of(client) is not None)
+    assert world.names_of(client) == ["Connected", "Dropped", "Connected"]
+
+
+def test_the_public_session_id_resumes_nothing() -> None:
+    world, client = joined_world()
+    peer = world.peer(client)
+    thief = world.add_client(token=a_ticket(world, secret=peer.session_id, age_s=200))
+    world.run(10)
+    assert closed_reason(world, thief) is DisconnectReason.SESSION_ENDED
+    assert connected(client)
+    assert world.names() == ["PeerJoined"]
+
+
+def test_a_plain_netcode_client_that_goes_silent_gives_its_seat_back() -> None:
+    world = CoreWorld(config=Config(max_clients=1))
+    world.server.start()
+    plain = world.add_client(token=make_token(world, user_data=bytes(256), timeout_seconds=-1))
+    world.run(1)
+    plain.die()
+    world.run(10)
+    client = world.add_client()
+    assert world.run(10, lambda: connected(client))

@@ -9,7 +9,7 @@ import pytest
 
 from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError, ArgumentTypeError, MessageTooLargeError, SerializationError
-from pygase_gevent.protocol.identity import NO_SESSION, decode_user_data, protocol_id_of
+from pygase_gevent.protocol.identity import NO_SESSION, decode_claims, decode_user_data, protocol_id_of
 from pygase_gevent.protocol.netcode import NEVER_EXPIRES, ConnectToken, PrivateToken
 from pygase_gevent.tokens import issue_connect_token
 
@@ -43,8 +43,8 @@ def test_a_token_says_what_was_asked() -> None:
     assert private.client_id == 77
     identity = decode_user_data(private.user_data, config=Config())
     assert identity is not None
-    assert identity.claims == {"name": "Ann", "team": 2}
-    assert identity.session_id == NO_SESSION
+    assert decode_claims(identity.claims, Config()) == {"name": "Ann", "team": 2}
+    assert identity.resume_secret == NO_SESSION
 
 
 def test_defaults() -> None:
@@ -55,7 +55,7 @@ def test_defaults() -> None:
     other = issue()[1]
     assert private.client_id != other.client_id
     identity = decode_user_data(private.user_data, config=Config())
-    assert identity is not None and identity.claims == {}
+    assert identity is not None and identity.claims == b""
 
 
 def test_a_token_may_live_for_ever() -> None:

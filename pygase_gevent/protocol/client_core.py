@@ -35,7 +35,9 @@ from pygase_gevent.protocol.identity import (
     NO_SESSION,
     REVISION,
     Welcome,
+    decode_claims,
     decode_welcome,
+    session_id_of,
 )
 from pygase_gevent.protocol.netcode import (
     ClientState,
@@ -347,9 +349,10 @@ class ClientCore:
     def _apply_welcome(self, welcome: Welcome, now: float) -> None:
         self._timeout_s = welcome.timeout_s
         self._resume_window_s = welcome.resume_window_s
-        self.claims = welcome.claims
+        self.claims = decode_claims(welcome.claims, self._config)
+        session_id = session_id_of(welcome.resume_secret)
         self.phase = ClientPhase.CONNECTED
-        if welcome.resumed and welcome.session_id == self.session_id:
+        if welcome.resumed and session_id == self.session_id:
             self._events.append(Resumed())
         else:
             discarded = 0
@@ -359,8 +362,8 @@ class ClientCore:
                 self.discarded_messages += discarded
                 self._tokens.forget_tickets()
                 self.session = self.new_session(now)
-            self.session_id = welcome.session_id
-            self._events.append(Connected(welcome.session_id, discarded))
+            self.session_id = session_id
+            self._events.append(Connected(session_id, discarded))
         assert self._netcode is not None
         self._netcode.keepalive_interval_s = inf  # the session has its own
         self.session.attach(now)

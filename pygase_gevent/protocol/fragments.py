@@ -197,7 +197,7 @@ class Reassembly:
         self.total_bytes = total_bytes
         self.size_bytes = 0
         self.updated_at = now
-        self._parts: list[bytes | None] = [None] * count
+        self._parts: dict[int, bytes] = {}  # grows with what comes, not with what was announced
         self._missing = count
 
     @property
@@ -207,11 +207,11 @@ class Reassembly:
 
     def has(self, index: int) -> bool:
         """Whether this fragment came already."""
-        return self._parts[index] is not None
+        return index in self._parts
 
     def add(self, index: int, data: bytes, now: float) -> bytes | None:
         """Take a fragment; the whole body when it was the last."""
-        if self._parts[index] is not None:
+        if index in self._parts:
             return None
         self._parts[index] = data
         self.size_bytes += len(data)
@@ -219,4 +219,4 @@ class Reassembly:
         self._missing -= 1
         if self._missing:
             return None
-        return b"".join(part for part in self._parts if part is not None)
+        return b"".join(self._parts[part] for part in range(self.count))

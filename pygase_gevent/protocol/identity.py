@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from pygase_gevent.codec import decode, encode
@@ -29,7 +29,7 @@ MAX_CLAIMS_BYTES = 200
 NO_SESSION = bytes(SESSION_ID_BYTES)
 NO_INSTANCE = bytes(INSTANCE_ID_BYTES)
 
-_USER_DATA = struct.Struct("<4sH16s8sH")
+_USER_DATA = struct.Struct("<4sH16s8sQH")
 _WELCOME = struct.Struct("<HB16s8sIIH")
 _TICKET = struct.Struct("<Qi24s1024s32s32s")
 TICKET_BYTES = _TICKET.size
@@ -40,15 +40,18 @@ class Identity:
     """What a client says of itself in the user data of its connect token.
 
     Attributes:
-        session_id: the session to resume, or `NO_SESSION`.
+        resume_secret: of the session to resume, or `NO_SESSION`.
         instance_id: the server instance that issued the ticket, or `NO_INSTANCE`.
-        claims: what the issuer of the token states of the client: plain data.
+        issued_at: when it did, Unix seconds, or 0.
+        claims: what the issuer of the token states of the client: `encode_claims`' bytes, which are
+            handed on as they came.
         revision: session protocol revision of whoever made the token.
     """
 
-    session_id: bytes = NO_SESSION
+    resume_secret: bytes = NO_SESSION
     instance_id: bytes = NO_INSTANCE
-    claims: dict[str, Any] = field(default_factory=dict)
+    issued_at: int = 0
+    claims: bytes = b""
     revision: int = REVISION
 
 
@@ -57,20 +60,29 @@ class Welcome:
     """The first word of a server on a fresh netcode connection.
 
     Attributes:
-        session_id: the session that this connection belongs to from now on.
+        resume_secret: of the session that this connection belongs to from now on.
         instance_id: the server instance; changes with each new server process.
         resumed: the session was known; otherwise it is a new one.
         timeout_s, resume_window_s: the server's, so that both sides give up at the same time.
-        claims: what the token said of the client.
+        claims: what the token said of the client, encoded.
     """
 
-    session_id: bytes
+    resume_secret: bytes
     instance_id: bytes
     resumed: bool
     timeout_s: float
     resume_window_s: float
-    claims: dict[str, Any] = field(default_factory=dict)
+    claims: bytes = b""
     revision: int = REVISION
+
+
+def session_id_of(resume_secret: bytes) -> bytes:
+    """A session's public name, 16 bytes.
+
+    Who knows the secret can resume the session; the name, which applications show and send around,
+    does not give it away.
+    """
+    return hashlib.sha256(b"pygase_gevent session\0" + resume_secret).digest()[:SESSION_ID_BYTES]
 
 
 def protocol_id_of(game: str | int) -> int:
@@ -118,39 +130,45 @@ def encode_claims(claims: dict[str, Any] | None, config: Config) -> bytes:
     return encoded
 
 
-def encode_user_data(identity: Identity, *, config: Config) -> bytes:
-    """The 256 bytes of user data of a connect token. Raises as `encode_claims` does."""
-    claims = encode_claims(identity.claims, config)
-    head = _USER_DATA.pack(MAGIC, identity.revision, identity.session_id, identity.instance_id, len(claims))
-    return (head + claims).ljust(USER_DATA_BYTES, b"\0")
+def encode_user_data(identity: Identity) -> bytes:
+    """The 256 bytes of user data of a connect token."""
+    head = _USER_DATA.pack(
+        MAGIC,
+        identity.revision,
+        identity.resume_secret,
+        identity.instance_id,
+        identity.issued_at,
+        len(identity.claims),
+    )
+    return (head + identity.claims).ljust(USER_DATA_BYTES, b"\0")
 
 
 def decode_user_data(data: bytes, *, config: Config) -> Identity | None:
     """What user data says; `None` for a plain netcode client's."""
     if len(data) != USER_DATA_BYTES or data[:4] != MAGIC:
         return None
-    _, revision, session_id, instance_id, size = _USER_DATA.unpack_from(data)
+    _, revision, resume_secret, instance_id, issued_at, size = _USER_DATA.unpack_from(data)
+    claims = data[_USER_DATA.size : _USER_DATA.size + size]
     try:
-        claims = _decode_claims(data[_USER_DATA.size :], size, config)
+        _check_claims(claims, size, config)
     except DecodeError:
         return None
-    return Identity(session_id, instance_id, claims, revision)
+    return Identity(resume_secret, instance_id, issued_at, claims, revision)
 
 
-def encode_welcome(welcome: Welcome, *, config: Config) -> bytes:
+def encode_welcome(welcome: Welcome) -> bytes:
     """A welcome's blob, at most 255 bytes."""
-    claims = encode_claims(welcome.claims, config)
     return (
         _WELCOME.pack(
             welcome.revision,
             1 if welcome.resumed else 0,
-            welcome.session_id,
+            welcome.resume_secret,
             welcome.instance_id,
             round(welcome.timeout_s * 1000),
             round(welcome.resume_window_s * 1000),
-            len(claims),
+            len(welcome.claims),
         )
-        + claims
+        + welcome.claims
     )
 
 
@@ -158,11 +176,22 @@ def decode_welcome(blob: bytes, *, config: Config) -> Welcome:
     """Parse a welcome. Raises `DecodeError`."""
     if len(blob) < _WELCOME.size:
         raise DecodeError("welcome too short")
-    revision, flags, session_id, instance_id, timeout_ms, window_ms, size = _WELCOME.unpack_from(blob)
-    claims = _decode_claims(blob[_WELCOME.size :], size, config)
+    revision, flags, resume_secret, instance_id, timeout_ms, window_ms, size = _WELCOME.unpack_from(blob)
+    claims = blob[_WELCOME.size : _WELCOME.size + size]
+    _check_claims(claims, size, config)
     return Welcome(
-        session_id, instance_id, bool(flags & 1), timeout_ms / 1000, window_ms / 1000, claims, revision
+        resume_secret, instance_id, bool(flags & 1), timeout_ms / 1000, window_ms / 1000, claims, revision
     )
+
+
+def decode_claims(claims: bytes, config: Config) -> dict[str, Any]:
+    """What `encode_claims` made bytes of. Raises `DecodeError`."""
+    if not claims:
+        return {}
+    decoded = decode(claims, config=config)
+    if not isinstance(decoded, dict):
+        raise DecodeError("claims are not a dict")
+    return decoded
 
 
 def encode_ticket(token: ConnectToken) -> bytes:
@@ -197,12 +226,7 @@ def decode_ticket(
     )
 
 
-def _decode_claims(data: bytes, size: int, config: Config) -> dict[str, Any]:
-    if size == 0:
-        return {}
-    if size > len(data) or size > MAX_CLAIMS_BYTES:
+def _check_claims(claims: bytes, size: int, config: Config) -> None:
+    if size != len(claims) or size > MAX_CLAIMS_BYTES:
         raise DecodeError("claims longer than their place")
-    claims = decode(data[:size], config=config)
-    if not isinstance(claims, dict):
-        raise DecodeError("claims are not a dict")
-    return claims
+    decode_claims(claims, config)

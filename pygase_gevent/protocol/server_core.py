@@ -28,12 +28,15 @@ from pygase_gevent.protocol.identity import (
     SESSION_ID_BYTES,
     Identity,
     Welcome,
+    decode_claims,
     decode_user_data,
     encode_ticket,
     encode_user_data,
     encode_welcome,
+    session_id_of,
 )
 from pygase_gevent.protocol.netcode import (
+    MAX_SERVER_ADDRESSES,
     NetcodePeer,
     NetcodeServer,
     PeerConnected,
@@ -109,12 +112,13 @@ class ServerCore:
             public_addresses=self._public_addresses,
             admits=self._has_seat_for,
         )
-        self._bound_address: Address = ("127.0.0.1", 0)
+        self._own_addresses = self._public_addresses[:MAX_SERVER_ADDRESSES]
         self._is_running = False
         self._now = now
         self._unix_time = 0
         self._next_sweep = now
         self._plain_peers = 0
+        self._adopted: dict[bytes, None] = {}
         self._closing = ClosingPeers(config, self._send_payloads, self._netcode.disconnect)
         self._ready: list[ServerPeer] = []
         self._events: deque[CoreEvent] = deque()
@@ -125,7 +129,8 @@ class ServerCore:
         """Begin to serve. Sessions of an earlier run are dropped ones whose clocks go on from here."""
         assert not self._is_running
         self._is_running = True
-        self._bound_address = bound_address
+        if not self._public_addresses:
+            self._own_addresses = (bound_address,)
         self._now = self._next_sweep = now
         self._netcode.start(now)
         for peer in self.sessions.values():
@@ -179,7 +184,8 @@ class ServerCore:
         netcode_peer, sequence, payload = received
         peer = netcode_peer.session
         if not isinstance(peer, ServerPeer) or peer.disconnect_reason is not None:
-            return  # a plain netcode client, or one that is being closed
+            self.stats.drops["plain_peer" if peer is None else "closing"] += 1
+            return
         peer.session.receive_payload(sequence, payload, now)
         self._take_session_events(peer, now)
         self._mark_ready(peer)
@@ -271,7 +277,7 @@ class ServerCore:
 
     def _has_seat_for(self, token: PrivateToken) -> bool:
         identity = decode_user_data(token.user_data, config=self._config)
-        if identity is not None and identity.session_id in self.sessions:
+        if identity is not None and session_id_of(identity.resume_secret) in self.sessions:
             return True
         return len(self.sessions) + self._plain_peers < self._config.max_clients
 
@@ -286,19 +292,38 @@ class ServerCore:
         identity = decode_user_data(netcode_peer.user_data, config=self._config)
         if identity is None:
             self._plain_peers += 1
+            netcode_peer.timeout_s = min(netcode_peer.timeout_s, self._config.timeout_s)
             return
         if identity.revision != REVISION:
             text = f"this server speaks protocol revision {REVISION}, the client {identity.revision}"
             self._refuse(netcode_peer, DisconnectReason.PROTOCOL_MISMATCH, text, now)
             return
-        known = self.sessions.get(identity.session_id)
+        known = self.sessions.get(session_id_of(identity.resume_secret))
         if known is not None:
             self._resume(known, netcode_peer, now)
-        elif identity.session_id != NO_SESSION and identity.instance_id == self._instance_id:
+        elif identity.resume_secret == NO_SESSION or self._adopts(identity, netcode_peer):
+            self._join(netcode_peer, identity, now)
+        else:
             text = "the session ended while the client was away"
             self._refuse(netcode_peer, DisconnectReason.SESSION_ENDED, text, now)
-        else:
-            self._join(netcode_peer, identity, now)
+
+    def _adopts(self, identity: Identity, netcode_peer: NetcodePeer) -> bool:
+        """Whether a ticket of a session unknown here begins a new one.
+
+        Another process at this very address must have issued it, not long ago, and no other ticket of
+        that session may have begun one. (The clock of the wall serves for this alone: within a process a
+        ticket is as good as its session.)
+        """
+        age_s = abs(self._unix_time - identity.issued_at)
+        is_ours = any(address in self._own_addresses for address in netcode_peer.token.server_addresses)
+        if identity.instance_id == self._instance_id or not is_ours or age_s > self._config.ticket_lifetime_s:
+            return False
+        if identity.resume_secret in self._adopted:
+            return False
+        self._adopted[identity.resume_secret] = None
+        if len(self._adopted) > max(self._config.max_clients, self._config.min_used_tokens):
+            del self._adopted[next(iter(self._adopted))]
+        return True
 
     def _disconnected(self, netcode_peer: NetcodePeer, reason: PeerDisconnectReason, now: float) -> None:
         peer = netcode_peer.session
@@ -322,7 +347,13 @@ class ServerCore:
                 self._refuse(netcode_peer, DisconnectReason.NAME_TAKEN, text, now)
                 return
             self._leave(holder, DisconnectReason.REPLACED, "a new client came from the same address")
-        peer = ServerPeer(self.new_session(now), name, self._entropy(SESSION_ID_BYTES), identity.claims)
+        peer = ServerPeer(
+            self.new_session(now),
+            name,
+            self._entropy(SESSION_ID_BYTES),
+            decode_claims(identity.claims, self._config),
+            identity.claims,
+        )
         self.sessions[peer.session_id] = peer
         self.by_name[name] = peer
         self.stats.joined += 1
@@ -346,16 +377,15 @@ class ServerCore:
         peer.send = self._sender(netcode_peer)
         peer.session.attach(now)
         welcome = Welcome(
-            session_id=peer.session_id,
+            resume_secret=peer.resume_secret,
             instance_id=self._instance_id,
             resumed=resumed,
             timeout_s=self._config.timeout_s,
             resume_window_s=self._config.resume_window_s,
-            claims=peer.claims,
+            claims=peer.encoded_claims,
         )
-        peer.session.queue_welcome(encode_welcome(welcome, config=self._config))
-        for _ in range(self._config.resume_tickets):
-            peer.session.queue_ticket(self._new_ticket(peer))
+        peer.session.queue_welcome(encode_welcome(welcome))
+        self._issue_tickets(peer, now)
         self.flush(peer, now)
         self._mark_ready(peer)
 
@@ -367,18 +397,24 @@ class ServerCore:
 
         return send
 
+    def _issue_tickets(self, peer: ServerPeer, now: float) -> None:
+        """New tickets; the client forgets those before."""
+        peer.tickets_until = now + self._config.ticket_renewal_s
+        for _ in range(self._config.resume_tickets):
+            peer.session.queue_ticket(self._new_ticket(peer))
+
     def _new_ticket(self, peer: ServerPeer) -> bytes:
+        config = self._config
+        identity = Identity(peer.resume_secret, self._instance_id, self._unix_time, peer.encoded_claims)
         token = generate_connect_token(
             private_key=self._private_key,
             protocol_id=self._protocol_id,
             client_id=int.from_bytes(self._entropy(8), "little"),
-            server_addresses=self._public_addresses[:32] or (self._bound_address,),
-            user_data=encode_user_data(
-                Identity(peer.session_id, self._instance_id, peer.claims), config=self._config
-            ),
+            server_addresses=self._own_addresses,
+            user_data=encode_user_data(identity),
             unix_time=self._unix_time,
             expire_seconds=NEVER_EXPIRES_S,
-            timeout_seconds=max(1, round(self._config.timeout_s)),
+            timeout_seconds=max(1, round(config.timeout_s)),
             entropy=self._entropy,
         )
         return encode_ticket(token)
@@ -444,6 +480,9 @@ class ServerCore:
             if peer.attachment is not None:
                 if peer.attachment.last_receive_time <= silent_since:
                     self._drop(peer, now)
+                elif now >= peer.tickets_until:
+                    self._issue_tickets(peer, now)
+                    self._mark_ready(peer)
             elif now >= peer.leave_at:
                 self._leave(peer, DisconnectReason.TIMED_OUT, "")
 

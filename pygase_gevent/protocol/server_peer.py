@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pygase_gevent.protocol.address import Address
+from pygase_gevent.protocol.identity import session_id_of
 from pygase_gevent.protocol.netcode import NetcodePeer
 from pygase_gevent.protocol.reasons import DisconnectReason
 from pygase_gevent.protocol.session import Session, SessionEvent
@@ -19,8 +20,9 @@ class ServerPeer:
     Attributes:
         name: the address the client first connected from; names the session for life.
         remote_address: where the client is now, or was last.
-        session_id: 16 random bytes, unique for ever.
-        claims: what the client's token said.
+        session_id: 16 bytes, unique for ever.
+        resume_secret: what its tickets resume it by; known to its client only.
+        claims: what the client's token said; `encoded_claims` as it came.
         session: the session's traffic.
         disconnect_reason, disconnect_text: why it ended, once it did.
     """
@@ -31,24 +33,37 @@ class ServerPeer:
         "close_at",
         "disconnect_reason",
         "disconnect_text",
+        "encoded_claims",
         "events",
         "is_ready",
         "leave_at",
         "name",
         "next_close_at",
         "remote_address",
+        "resume_secret",
         "send",
         "session",
         "session_id",
+        "tickets_until",
         "user",
     )
 
-    def __init__(self, session: Session, name: Address, session_id: bytes, claims: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        name: Address,
+        resume_secret: bytes,
+        claims: dict[str, Any],
+        encoded_claims: bytes = b"",
+    ) -> None:
         self.session = session
         self.name = name
         self.remote_address = name
-        self.session_id = session_id
+        self.session_id = session_id_of(resume_secret)
+        self.resume_secret = resume_secret
         self.claims = claims
+        self.encoded_claims = encoded_claims
+        self.tickets_until = 0.0
         self.disconnect_reason: DisconnectReason | None = None
         self.disconnect_text = ""
         self.attachment: NetcodePeer | None = None

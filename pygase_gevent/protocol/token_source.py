@@ -116,7 +116,8 @@ class TokenSource:
         addresses = addresses[:MAX_DIALLED]
         self._ticket_in_use = None
         if self._fresh or self._tried:
-            ticket = (self._fresh or self._tried).popleft()
+            # The newest first: the server renews them, and the old ones expire.
+            ticket = self._fresh.pop() if self._fresh else self._tried.popleft()
             self._tried.append(ticket)
             self._ticket_in_use = ticket
             token = decode_ticket(
@@ -136,7 +137,7 @@ class TokenSource:
             protocol_id=self._protocol_id,
             client_id=int.from_bytes(self._entropy(8), "little"),
             server_addresses=addresses,
-            user_data=encode_user_data(Identity(), config=self._config),
+            user_data=encode_user_data(Identity()),
             unix_time=unix_time,
             expire_seconds=NEVER_EXPIRES_S,
             timeout_seconds=max(1, round(self._config.handshake_attempt_s)),

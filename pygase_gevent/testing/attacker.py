@@ -120,7 +120,7 @@ class Attacker(Witness):
             protocol_id=world.protocol_id,
             client_id=self._rng.getrandbits(64),
             server_addresses=[SERVER_ADDRESS],
-            user_data=encode_user_data(Identity(), config=world.config),
+            user_data=encode_user_data(Identity()),
             unix_time=world.unix_time,
             expire_seconds=30,
             timeout_seconds=5,

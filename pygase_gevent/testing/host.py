@@ -125,7 +125,7 @@ class Host:
         """As the shells do: an earlier deadline arms the timer anew, a later one lets it fire in vain."""
         if due is not None and (self._core_timer_at is None or due < self._core_timer_at):
             self._core_timer_at = due
-            self.world.timeline.at(max(due, self.now + SHORTEST_TURN_S), self._core_came_due, due)
+            self._timeline.at(max(due, self._timeline.now + SHORTEST_TURN_S), self._core_came_due, due)
 
     def handle_core_timer(self) -> None:
         """Lets the core's time pass."""

@@ -21,6 +21,7 @@ from pygase_gevent.protocol.server_peer import (
     ShutdownRequested,
 )
 from pygase_gevent.testing.checker import Checker
+from pygase_gevent.testing.host import Host
 from pygase_gevent.testing.tap import TappedSession
 from pygase_gevent.testing.virtual_client import VirtualClient
 from pygase_gevent.testing.virtual_server import VirtualServer
@@ -73,47 +74,58 @@ class NoSessionOutlives(Checker):
         self._world = world
         self._limit_s = world.config.timeout_s + world.config.resume_window_s + GRACE_S
         self._silence_s: dict[TappedSession, float] = {}
-        self._looked_at = world.now
+        self._looked_at: dict[object, float] = {}
 
     def payload_received(
         self, session: TappedSession, sequence: int, payload: bytes, is_recorded: bool
     ) -> None:
-        # The next look adds all that passed since the last one.
-        self._silence_s[session] = self._looked_at - self._world.now
+        self._silence_s[session] = -self._since_look_s(session.owner)
 
     def session_attached(self, session: TappedSession) -> None:
-        self._silence_s[session] = self._looked_at - self._world.now
+        self._silence_s[session] = -self._since_look_s(session.owner)
 
     def client_event(self, client: VirtualClient, event: ClientEvent) -> None:
         if isinstance(event, Closed) and client.core.disconnect_reason is DisconnectReason.TIMED_OUT:
-            self._judge(client.session, self._world.now - self._looked_at, f"{client.name}'s session")
+            self._judge(client.session, self._since_look_s(client), f"{client.name}'s session")
 
     def server_event(self, server: VirtualServer, event: CoreEvent) -> None:
         if isinstance(event, PeerLeft) and event.peer.disconnect_reason is DisconnectReason.TIMED_OUT:
             name = f"the server's session with {event.peer.name}"
-            self._judge(event.peer.session, self._world.now - self._looked_at, name)
+            self._judge(event.peer.session, self._since_look_s(server), name)
 
     def look(self) -> None:
-        elapsed_s, self._looked_at = self._world.now - self._looked_at, self._world.now
         server = self._world.server
-        # While the server does not serve, its clocks stand still; while it sleeps it knows of nothing.
-        if server.is_running and not server.is_asleep:
-            for peer in server.core.sessions.values():
-                self._grow(peer.session, elapsed_s, f"the server's session with {peer.name}")
+        since_s = self._since_look_s(server)
+        for peer in server.core.sessions.values():
+            self._grow(peer.session, since_s, f"the server's session with {peer.name}", server.is_asleep)
+        self._looked_at[server] = _clock(server)
         for client in self._world.clients:
-            if client.core.phase is ClientPhase.RESUMING and not client.is_dead and not client.is_asleep:
-                self._grow(client.session, elapsed_s, f"{client.name}'s session")
+            if client.core.phase is ClientPhase.RESUMING and not client.is_dead:
+                since_s = self._since_look_s(client)
+                self._grow(client.session, since_s, f"{client.name}'s session", client.is_asleep)
+            self._looked_at[client] = _clock(client)
 
-    def _grow(self, session: object, elapsed_s: float, whose: str) -> None:
-        assert isinstance(session, TappedSession)
-        self._judge(session, elapsed_s, whose)
-        self._silence_s[session] = self._silence_s.get(session, 0.0) + elapsed_s
+    def _since_look_s(self, host: Host) -> float:
+        """What passed since the last look, on the clock that the host's sessions go by."""
+        return _clock(host) - self._looked_at.get(host, _clock(host))
 
-    def _judge(self, session: object, since_look_s: float, whose: str) -> None:
+    def _grow(self, session: object, since_s: float, whose: str, is_excused: bool) -> None:
+        """Adds the time since the last look; a process that sleeps knows of nothing."""
         assert isinstance(session, TappedSession)
-        silence_s = self._silence_s.get(session, 0.0) + since_look_s
+        if not is_excused:
+            self._judge(session, since_s, whose)
+            self._silence_s[session] = self._silence_s.get(session, 0.0) + since_s
+
+    def _judge(self, session: object, since_s: float, whose: str) -> None:
+        assert isinstance(session, TappedSession)
+        silence_s = self._silence_s.get(session, 0.0) + since_s
         if silence_s > self._limit_s:
             self.fail(f"{whose} lives after {silence_s:.1f} s of silence")
+
+
+def _clock(host: Host) -> float:
+    """While a server does not serve its sessions' clocks stand still."""
+    return host.served_s if isinstance(host, VirtualServer) else host.now
 
 
 class SeatsAreCounted(Checker):

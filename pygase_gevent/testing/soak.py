@@ -6,7 +6,7 @@ import gc
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import count, islice
@@ -106,7 +106,7 @@ def _run_without_pauses(options: SimulationOptions) -> Result:
 
 def run_seeds(
     seeds: Iterator[tuple[int, bool]], duration_s: float, jobs: int
-) -> Iterator[tuple[Result, float, bool]]:
+) -> Generator[tuple[Result, float, bool], None, None]:
     """Runs seeds, `jobs` at a time in processes of their own, as long as results are asked for."""
     # Spawned ones: a fork would carry this process's threads' locks along.
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
@@ -131,19 +131,25 @@ def soak(session_hours: float, *, jobs: int, seed: int, duration_s: float = SOAK
     total = Total()
     seeds = ((number, number % TWICE_EVERY == 0) for number in count(seed))
     said_at = time.monotonic()
-    for result, cpu_s, is_twice in run_seeds(seeds, duration_s, jobs):
-        total.add(result, cpu_s, is_twice)
-        if result.violation is not None:
-            print(report(result), flush=True)
-        if time.monotonic() - said_at > PROGRESS_S:
-            said_at = time.monotonic()
-            print(
-                f"{total.session_s / 3600:.2f} of {session_hours:g} session-hours, {total.runs} runs, "
-                f"{len(total.violations)} violations",
-                file=sys.stderr,
-                flush=True,
-            )
-        if total.session_s >= session_hours * 3600:
-            break
+    results = run_seeds(seeds, duration_s, jobs)
+    try:
+        for result, cpu_s, is_twice in results:
+            total.add(result, cpu_s, is_twice)
+            if result.violation is not None:
+                print(report(result), flush=True)
+            if time.monotonic() - said_at > PROGRESS_S:
+                said_at = time.monotonic()
+                print(
+                    f"{total.session_s / 3600:.2f} of {session_hours:g} session-hours, {total.runs} runs, "
+                    f"{len(total.violations)} violations",
+                    file=sys.stderr,
+                    flush=True,
+                )
+            if total.session_s >= session_hours * 3600:
+                break
+    except KeyboardInterrupt:
+        print("interrupted; until here:", flush=True)
+    finally:
+        results.close()
     print(total.summary(), flush=True)
     return total

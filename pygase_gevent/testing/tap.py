@@ -42,6 +42,7 @@ class TappedSession(Session):
         self.connection = 0
         self._witnesses = witnesses
         self._known_id = NO_SESSION
+        self._send_below: Callable[[bytes], int] | None = None
 
     @property
     def session_id(self) -> bytes:
@@ -70,13 +71,14 @@ class TappedSession(Session):
 
     def send_payloads(self, now: float, send: Callable[[bytes], int]) -> int:
         """As the session does."""
+        self._send_below = send
+        return super().send_payloads(now, self._send_and_tell)
 
-        def send_and_tell(payload: bytes) -> int:
-            sequence = send(payload)
-            self._witnesses.tell("payload_sent", self, sequence, payload)
-            return sequence
-
-        return super().send_payloads(now, send_and_tell)
+    def _send_and_tell(self, payload: bytes) -> int:
+        assert self._send_below is not None
+        sequence = self._send_below(payload)
+        self._witnesses.tell("payload_sent", self, sequence, payload)
+        return sequence
 
 
 def _refusals(drops: dict[str, int]) -> int:

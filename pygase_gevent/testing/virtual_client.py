@@ -108,7 +108,7 @@ class VirtualClient(Host):
         self._take_events()
         if not self.is_busy:
             self._take_messages()
-        self.core.flush(self.now)
+        self.core.flush(self._timeline.now)
         self._finish_turn()
 
     def after_core_timer(self) -> None:

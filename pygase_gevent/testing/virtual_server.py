@@ -52,6 +52,8 @@ class VirtualServer(Host):
         self.is_stopping = False
         self.config = config
         self.stopped_at = -inf
+        self._served_s = 0.0
+        self._served_from = self.now
         self._state_interval_s = 1.0 / config.state_rate_hz
         self.core = TappedServerCore(
             world.witnesses,
@@ -73,6 +75,7 @@ class VirtualServer(Host):
         """Serves, for the first time or again."""
         assert not self.is_running
         self.is_running = True
+        self._served_from = self.now
         self.world.network.open(self.address, self.listen)
         self.core.start(self.address, self.now)
         self.world.witnesses.tell("state_pushed", self, self.store.get_game_state())
@@ -94,10 +97,16 @@ class VirtualServer(Host):
             self.core.stop(self.now)
             self.is_running = self.is_stopping = False
             self.stopped_at = self.now
+            self._served_s += self.now - self._served_from
             return
         self.core.announce_stop(self.now)
         self.transmit(self.core.datagrams_to_send(), self.address)
         self.world.timeline.after(STOP_ANNOUNCEMENT_S, self.run, lambda: self._announce(left - 1))
+
+    @property
+    def served_s(self) -> float:
+        """Seconds that it has served; its sessions' clocks stand still meanwhile."""
+        return self._served_s + (self.now - self._served_from if self.is_running else 0.0)
 
     def die(self) -> None:
         """The process ends without a word."""
@@ -162,17 +171,20 @@ class VirtualServer(Host):
 
     def _serve(self, peer: ServerPeer) -> None:
         self._take_session(peer)
-        self.core.flush(peer, self.now)
-        self._take_session(peer)
-        if isinstance(peer.user, Seat):
+        self.core.flush(peer, self._timeline.now)
+        if peer.events:
+            self._take_news(peer)
+        if peer.user is not None:
             self._arm(peer.user)
 
-    def _take_session(self, peer: ServerPeer) -> None:
-        session = peer.session
-        assert isinstance(session, TappedSession)
-        tell = self.world.witnesses.tell
+    def _take_news(self, peer: ServerPeer) -> None:
         while (event := peer.next_event()) is not None:
-            tell("session_event", session, event)
+            self.world.witnesses.tell("session_event", peer.session, event)
+
+    def _take_session(self, peer: ServerPeer) -> None:
+        session, tell = peer.session, self.world.witnesses.tell
+        if peer.events:
+            self._take_news(peer)
         if not self.is_busy and peer.user is not None:
             while (message := session.next_call()) is not None:
                 tell("message_received", session, message)
@@ -200,7 +212,7 @@ class VirtualServer(Host):
         due = seat.peer.session.next_timer()
         if due is not None and (seat.timer_at is None or due < seat.timer_at):
             seat.timer_at = due
-            self.world.timeline.at(max(due, self.now + SHORTEST_TURN_S), self._seat_came_due, seat, due)
+            self._timeline.at(max(due, self._timeline.now + SHORTEST_TURN_S), self._seat_came_due, seat, due)
 
     def _seat_came_due(self, seat: Seat, due: float) -> None:
         if due == seat.timer_at:

@@ -86,7 +86,9 @@ class World:
     def replace_server(self, state: GameState | None = None) -> None:
         """The server's process dies without a word; another is there, and not started yet."""
         self.server.die()
+        stopped_at = min(self.server.stopped_at, self.now)
         self.server = self._new_server(state)
+        self.server.stopped_at = stopped_at  # what it said last may still be under way
 
     def add_client(
         self,

@@ -11,6 +11,7 @@ from pygase_gevent.protocol.netcode.peer import (
 )
 from pygase_gevent.protocol.netcode.server import NetcodeServer
 from pygase_gevent.protocol.netcode.token import (
+    MAX_SERVER_ADDRESSES,
     NEVER_EXPIRES,
     ConnectToken,
     PrivateToken,
@@ -19,6 +20,7 @@ from pygase_gevent.protocol.netcode.token import (
 
 __all__ = [
     "MAX_PAYLOAD_BYTES",
+    "MAX_SERVER_ADDRESSES",
     "NEVER_EXPIRES",
     "ClientState",
     "ConnectToken",
