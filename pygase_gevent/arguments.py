@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,7 +31,9 @@ def check_key(key: object) -> bytes:
     if not isinstance(key, (bytes, bytearray)):
         raise ArgumentTypeError(f"key must be 32 bytes, or None for open mode, not {type(key).__name__}")
     if len(key) != 32:
-        raise ArgumentError(f"key must be 32 bytes, not {len(key)}; os.urandom(32) makes one")
+        is_hex = len(key) == 64
+        advice = "bytes.fromhex makes them of 64 hex digits" if is_hex else "os.urandom(32) makes one"
+        raise ArgumentError(f"key must be 32 bytes, not {len(key)}; {advice}")
     return bytes(key)
 
 
@@ -58,7 +61,7 @@ def check_timeout(timeout: object) -> float | None:
         raise ArgumentTypeError(f"timeout must be seconds or None, not {type(timeout).__name__}")
     if not timeout >= 0:
         raise ArgumentError(f"timeout must not be negative: {timeout}")
-    return float(timeout)
+    return _to_float(timeout, "timeout")
 
 
 def check_token(token: object, source: TokenSource, unix_time: int) -> None:
@@ -74,13 +77,20 @@ def check_interval(interval: object) -> float:
         raise ArgumentTypeError(f"interval must be seconds, not {type(interval).__name__}")
     if not 0 < interval < math.inf:
         raise ArgumentError(f"interval must be a positive number of seconds, not {interval}")
-    return float(interval)
+    return _to_float(interval, "interval")
 
 
 def check_function(function: object, name: str) -> None:
     """Raises `ArgumentTypeError` unless it can be called."""
     if not callable(function):
         raise ArgumentTypeError(f"{name} must be callable, not {type(function).__name__}")
+
+
+def _to_float(seconds: float, name: str) -> float:
+    try:
+        return float(seconds)
+    except OverflowError:
+        raise ArgumentError(f"{name} is too large to be a number of seconds") from None
 
 
 class EventEncoder:
@@ -92,6 +102,7 @@ class EventEncoder:
 
     Raises:
         ArgumentTypeError: not a mapping of event types to `Delivery`.
+        ArgumentError: more ordered, or sequenced, event types than `Config.max_streams`.
     """
 
     def __init__(self, deliveries: Mapping[str, Delivery] | None, config: Config) -> None:
@@ -105,6 +116,13 @@ class EventEncoder:
             if not isinstance(event_type, str) or not isinstance(delivery, Delivery):
                 raise ArgumentTypeError(
                     f"deliveries must map event types (str) to Delivery, not {event_type!r} to {delivery!r}"
+                )
+        counts = Counter(self._deliveries.values())
+        for delivery in (Delivery.RELIABLE_ORDERED, Delivery.SEQUENCED):
+            if counts[delivery] > config.max_streams:
+                raise ArgumentError(
+                    f"deliveries name {counts[delivery]} event types as {delivery.name}, more than the "
+                    f"{config.max_streams} of Config.max_streams"
                 )
 
     def encode(

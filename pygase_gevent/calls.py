@@ -8,6 +8,7 @@ the encoded text of the error. Numbers are the caller's, one after the other; th
 from __future__ import annotations
 
 import struct
+from collections import deque
 from typing import Any
 
 from pygase_gevent import codec
@@ -106,6 +107,48 @@ class OpenCalls:
             call.set_error(error)
 
 
+class WaitingCalls:
+    """Calls of the peer that wait to be handled. Any thread.
+
+    Args:
+        config: `max_received_events` and `max_received_bytes` bound them.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._lock = allocate_lock()
+        self._bodies: deque[bytes] = deque()
+        self._size_bytes = 0
+
+    def put(self, body: bytes) -> bool:
+        """Keep a call; whether there was room."""
+        config = self._config
+        with self._lock:
+            has_room = (
+                len(self._bodies) < config.max_received_events
+                and self._size_bytes + len(body) <= config.max_received_bytes
+            )
+            if has_room:
+                self._bodies.append(body)
+                self._size_bytes += len(body)
+        return has_room
+
+    def take(self) -> bytes | None:
+        """The next call, oldest first."""
+        with self._lock:
+            if not self._bodies:
+                return None
+            body = self._bodies.popleft()
+            self._size_bytes -= len(body)
+        return body
+
+    def clear(self) -> None:
+        """Nobody waits for their results any more."""
+        with self._lock:
+            self._bodies.clear()
+            self._size_bytes = 0
+
+
 def encode_call(number: int, event_bytes: bytes) -> bytes:
     """The body of a call."""
     return _CALL_HEAD.pack(number) + event_bytes
@@ -126,7 +169,8 @@ def call_number(body: bytes) -> int:
 
 def encode_returned(number: int, value: Any, *, config: Config) -> bytes:
     """The body of a result. Raises `SerializationError` where the value cannot travel."""
-    return _RESULT_HEAD.pack(number, _RETURNED) + codec.encode(value, config=config)
+    encoded = codec.encode(value, config=config, max_items=config.max_event_items)
+    return _RESULT_HEAD.pack(number, _RETURNED) + encoded
 
 
 def encode_raised(number: int, error: BaseException, *, config: Config) -> bytes:
@@ -142,7 +186,7 @@ def decode_result(body: bytes, *, config: Config) -> tuple[int, bool, Any]:
     if len(body) < _RESULT_HEAD.size:
         raise DecodeError("result too short")
     number, status = _RESULT_HEAD.unpack_from(body)
-    value = codec.decode(body[_RESULT_HEAD.size :], config=config)
+    value = codec.decode(body[_RESULT_HEAD.size :], config=config, max_items=config.max_event_items)
     if status == _RETURNED:
         return number, True, value
     if status != _RAISED or not isinstance(value, str):

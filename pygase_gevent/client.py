@@ -28,12 +28,15 @@ from pygase_gevent.errors import (
 from pygase_gevent.event import Delivery, Event, UniversalEventHandler
 from pygase_gevent.exchange import Exchange
 from pygase_gevent.gamestate import GameState
+from pygase_gevent.handling import HandlerLog
 from pygase_gevent.hub.environment import current_environment
 from pygase_gevent.mirror import StateMirror, TimedState
+from pygase_gevent.outbox import OutgoingMessage
 from pygase_gevent.protocol.address import Address
 from pygase_gevent.protocol.client_core import ClientCore
 from pygase_gevent.protocol.identity import protocol_id_of
 from pygase_gevent.protocol.reasons import DisconnectReason
+from pygase_gevent.protocol.session import MessageKind
 from pygase_gevent.protocol.token_source import TokenSource
 from pygase_gevent.running import RunGuard
 
@@ -96,12 +99,14 @@ class Client:
         self._mirror = StateMirror(config)
         self._guard = RunGuard("client", "is connected, or connecting,", config.exit_timeout_s)
         self._loop: ClientLoop | None = None
+        self._is_end_told = False
         self._core: ClientCore | None = None
         self._exchange = Exchange(
             config=config,
             handlers=self._handlers,
             wake=self._wake,
             look_again=self._wake,
+            log=HandlerLog(config),
             label="server",
             pump=self._pumps,
         )
@@ -273,14 +278,16 @@ class Client:
         self._guard.check_process()
         body, delivery = self._encoder.encode(event_type, args, kwargs, retries, ack_callback)
         self._check_not_over()
-        self._exchange.dispatch(
+        message = OutgoingMessage(
             body,
-            event_type=event_type,
+            MessageKind.EVENT,
             delivery=delivery,
+            stream=event_type,
+            dispatched_at=current_environment().now(),
             retries=retries,
             token=ack_callback,
-            now=current_environment().now(),
         )
+        self._exchange.outbox.put(message)
 
     def call(self, event_type: str, *args: Any, timeout: float | None = 5.0, **kwargs: Any) -> Any:
         """Run the server's handler and return its value.
@@ -365,6 +372,8 @@ class Client:
         )
         self._mirror.clear()
         self._exchange.counters.reset()
+        self._exchange.reopen()
+        self._is_end_told = False
         self._connection = ClientConnection(core, self._config, self._exchange.counters)
         self._core = core
 
@@ -405,9 +414,12 @@ class Client:
 
     def _failed(self, text: str) -> None:
         logger.warning("%s", text)
-        self._connection.fail(Disconnect(DisconnectReason.NO_ANSWER, text))
-        self._exchange.end(error_of(Disconnect(DisconnectReason.NO_ANSWER, text)))
+        disconnect = Disconnect(DisconnectReason.NO_ANSWER, text)
+        self._connection.fail(disconnect)
+        self._tell("on_close", disconnect)
+        self._exchange.end(error_of(disconnect))
         self._mirror.changed.notify()
+        self._exchange.finish(current_environment(), self._config.handler_grace_s)
 
     def _check_not_over(self) -> None:
         connection = self._connection
@@ -417,6 +429,10 @@ class Client:
             )
 
     def _tell(self, name: str, *arguments: object) -> None:
+        if name == "on_close":
+            if self._is_end_told:
+                return
+            self._is_end_told = True
         hook = getattr(self, name)
         if hook is not None:
             self._exchange.push_hook(f"{name} hook", hook, *arguments)

@@ -6,8 +6,6 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from gevent import killall, wait
-
 from pygase_gevent.config import Config
 from pygase_gevent.connection import ClientConnection, Disconnect
 from pygase_gevent.errors import (
@@ -97,7 +95,7 @@ class ClientLoop(NetworkLoop):
     def say_goodbye(self) -> None:
         """The interpreter ends while this runs: the least that has to be done, without waiting."""
         self._core.disconnect(self.environment.now(), shutdown_server=self.shutdown_server)
-        self._send_all()
+        self.send(self._core.datagrams_to_send())
 
     # --- what NetworkLoop asks for ---------------------------------------------------------------
 
@@ -126,22 +124,11 @@ class ClientLoop(NetworkLoop):
     # --- inside ---------------------------------------------------------------------------------
 
     def _finish(self) -> None:
-        exchange, grace_s = self._exchange, self.config.handler_grace_s
         if self._core.phase is not ClientPhase.CLOSED:  # this greenlet is being killed, say
             self._core.disconnect(self.environment.now())
-        self._send_all()
+        self.send(self._core.datagrams_to_send())
         self.close()
-        if exchange.at_work:  # on_close, most likely
-            wait(exchange.at_work, timeout=grace_s)
-        at_work = exchange.stop()
-        if at_work:
-            killall(at_work, block=False)
-            wait(at_work, timeout=grace_s)
-
-    def _send_all(self) -> None:
-        datagrams = self._core.datagrams_to_send()
-        if datagrams and self.socket is not None and not self.socket.is_closed:
-            self.socket.send_all(datagrams)
+        self._exchange.finish(self.environment, self.config.handler_grace_s)
 
     def _follow_socket(self) -> None:
         """A resume comes from a fresh port; another address may be of another family."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from pygase_gevent.config import Config
 from pygase_gevent.connection import ServerConnection
 from pygase_gevent.errors import ArgumentTypeError, QueueFullError, UnknownClientError
 from pygase_gevent.event import Delivery, UniversalEventHandler
 from pygase_gevent.exchange import Exchange
+from pygase_gevent.handling import HandlerLog
 from pygase_gevent.hub.environment import Timer
+from pygase_gevent.locks import allocate_lock
+from pygase_gevent.outbox import OutgoingMessage
 from pygase_gevent.protocol.address import Address
 from pygase_gevent.protocol.server_peer import ServerPeer
 
@@ -51,6 +54,11 @@ class Clients:
     Args:
         config: limits.
         handlers: the application's, by event type.
+
+    Attributes:
+        host: who may shut the server down.
+        wake: called when a client's outbox or handlers want to be looked at; `None` while nothing runs.
+        close_slow: called with a client for which there has been no room for `Config.slow_client_s`.
     """
 
     def __init__(self, config: Config, handlers: UniversalEventHandler) -> None:
@@ -58,13 +66,16 @@ class Clients:
         self.connections: dict[Address, ServerConnection] = {}
         self.host: Address | None = None
         self.wake: Callable[[Client], None] | None = None
+        self.close_slow: Callable[[Client], None] | None = None
         self._config = config
         self._handlers = handlers
         self._had_host = False
+        self._log = HandlerLog(config)
+        self._lock = allocate_lock()
 
     def find(self, name: object) -> Client:
         """The client of this name. Raises `ArgumentTypeError`, `UnknownClientError`."""
-        client = self.by_name.get(_check_name(name))
+        client = self.by_name.get(check_client_address(name))
         if client is None:
             raise UnknownClientError(
                 f"no client {name!r}: not connected yet, or gone for good; "
@@ -72,21 +83,37 @@ class Clients:
             )
         return client
 
-    def targets(self, target_client: object, size: int, delivery: Delivery) -> list[Client]:
-        """Whom an event of `size` bytes goes to.
+    def dispatch(self, target_client: object, message: OutgoingMessage) -> None:
+        """Queue an event for one client, for several, or for all.
+
+        Of several clients, those without room for an unreliable event are left out, and that is counted: it
+        may be lost, and they cannot hold up the rest. A reliable one is queued for all of them or for none.
 
         Raises:
             ArgumentTypeError: neither `'all'`, nor an address, nor a list of addresses.
             UnknownClientError: no such client.
-            QueueFullError: it is a reliable event for several, and one of them has no room.
+            QueueFullError: there is no room; nothing was queued for anybody.
         """
-        if isinstance(target_client, str) and target_client == "all":
-            clients = list(self.by_name.values())
-        elif isinstance(target_client, list):
-            clients = list(dict.fromkeys(map(self.find, target_client)))
-        else:
-            clients = [self.find(target_client)]
-        return self._with_room(clients, size, delivery) if len(clients) > 1 else clients
+        clients = self._find_targets(target_client)
+        if len(clients) == 1:
+            try:
+                clients[0].exchange.outbox.put(message)
+            except QueueFullError:
+                self._count_refusal(clients, message)
+                raise
+            return
+        with self._lock:
+            full = {client for client in clients if not client.exchange.outbox.has_room(message)}
+            is_refused = bool(full) and message.delivery in (Delivery.RELIABLE, Delivery.RELIABLE_ORDERED)
+            taking = [] if is_refused else [client for client in clients if client not in full]
+            to_wake = [client for client in taking if client.exchange.outbox.append(message)]
+        for client in to_wake:
+            client.exchange.outbox.wake()
+        if is_refused:
+            self._count_refusal(full, message)
+            raise QueueFullError(_full_text([client.peer.name for client in full]))
+        for client in full:
+            client.exchange.counters.drop("queue_full")
 
     def add(self, peer: ServerPeer) -> Client:
         """A session began. The first client ever becomes host."""
@@ -100,10 +127,12 @@ class Clients:
         exchange = Exchange(
             config=self._config,
             handlers=self._handlers,
+            log=self._log,
             wake=wake,
             look_again=wake,
             label=f"client {peer.name}",
             client_address=peer.name,
+            lock=self._lock,
         )
         client = Client(peer, exchange, self._config)
         peer.user = client
@@ -123,24 +152,34 @@ class Clients:
         if self.host == name:
             self.host = None
 
-    def _with_room(self, clients: list[Client], size: int, delivery: Delivery) -> list[Client]:
-        """Unreliable events may be lost: who has no room is left out, so that he cannot hold up the rest."""
-        full = [client for client in clients if not client.exchange.outbox.has_room(size)]
-        if not full:
-            return clients
-        if delivery in (Delivery.RELIABLE, Delivery.RELIABLE_ORDERED):
-            names = ", ".join(str(client.peer.name) for client in full[:_MAX_NAMED])
-            names += " and others" if len(full) > _MAX_NAMED else ""
-            raise QueueFullError(
-                f"no room for another event to {names}: they "
-                "do not keep up, or are away. Nothing was queued for anybody; leave them out, or kick them"
-            )
+    def _find_targets(self, target_client: object) -> list[Client]:
+        if isinstance(target_client, str) and target_client == "all":
+            return list(self.by_name.values())
+        if isinstance(target_client, list):
+            return list(dict.fromkeys(map(self.find, target_client)))
+        return [self.find(target_client)]
+
+    def _count_refusal(self, full: Iterable[Client], message: OutgoingMessage) -> None:
+        """Who has had no room for a reliable event for too long is closed."""
+        if message.delivery not in (Delivery.RELIABLE, Delivery.RELIABLE_ORDERED):
+            return
+        close_slow = self.close_slow
         for client in full:
-            client.exchange.counters.drop("queue_full")
-        return [client for client in clients if client not in full]
+            refused_for_s = client.exchange.outbox.refused_for_s(message)
+            if refused_for_s >= self._config.slow_client_s and close_slow is not None:
+                close_slow(client)
 
 
-def _check_name(name: object) -> Address:
+def _full_text(names: list[Address]) -> str:
+    shown = ", ".join(map(str, names[:_MAX_NAMED])) + (" and others" if len(names) > _MAX_NAMED else "")
+    return (
+        f"no room for another event to {shown}: they do not keep up, or are away. Nothing was queued for "
+        "anybody; leave them out, or kick them. Whoever stays so for Config.slow_client_s is closed"
+    )
+
+
+def check_client_address(name: object) -> Address:
+    """Raises `ArgumentTypeError` unless it is one."""
     match name:
         case (str(host), int(port)) if isinstance(name, tuple):
             return host, port

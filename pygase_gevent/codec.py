@@ -32,6 +32,9 @@ _UNCHECKED = frozenset((type(None), bool, float, bytes))
 _KEYS = frozenset((str, int))
 _CONTAINERS = frozenset((dict, list))
 
+_SHORT_ARRAY = 0x90
+_SHORT_TEXT = 0xA0
+_TEXT_8 = 0xD9
 _ARRAY_16 = 0xDC
 _ARRAY_32 = 0xDD
 _MAP_16 = 0xDE
@@ -80,7 +83,9 @@ class Replace:
 _MARKS = frozenset((_Delete, Replace))
 
 
-def copy_value(value: Any, *, config: Config, marks: bool = False, place: str = "") -> Any:
+def copy_value(
+    value: Any, *, config: Config, marks: bool = False, place: str = "", max_items: int | None = None
+) -> Any:
     """Check a tree of values and copy it into plain types.
 
     Tuples become lists, bytearrays and memoryviews `bytes`, and subclasses of the plain types (enums,
@@ -91,23 +96,24 @@ def copy_value(value: Any, *, config: Config, marks: bool = False, place: str = 
         config: for `max_depth` and `max_items`.
         marks: whether `DELETE` and `Replace` may stand in it, as in a state update.
         place: what error messages call the tree itself.
+        max_items: in place of `config.max_items`.
 
     Raises:
         SerializationError: something in it cannot travel; the message names the place.
     """
     try:
-        return _Copier(config).copy(value, 0, marks)
+        return _Copier(config, max_items).copy(value, 0, marks)
     except _CannotTravel as error:
         raise SerializationError(f"{_format_place(place, error.keys)}: {error}") from None
 
 
-def encode(value: Any, *, config: Config, marks: bool = False) -> bytes:
+def encode(value: Any, *, config: Config, marks: bool = False, max_items: int | None = None) -> bytes:
     """Check a tree of values as `copy_value` does, and encode it.
 
     Raises:
         SerializationError: something in it cannot travel; the message names the place.
     """
-    return pack(copy_value(value, config=config, marks=marks))
+    return pack(copy_value(value, config=config, marks=marks, max_items=max_items))
 
 
 def pack(value: Any) -> bytes:
@@ -125,18 +131,47 @@ def decode(
         data: exactly one encoded value; the caller has bounded its size.
         config: for `max_depth` and `max_items`.
         marks: whether `DELETE` and `Replace` may stand in it.
-        max_items: in place of `config.max_items`, where the size of the data is bound enough.
+        max_items: in place of `config.max_items`.
 
     Raises:
         DecodeError: it is anything else than a value that `encode` makes.
     """
-    ext_hook = _MarkReader(config.max_depth) if marks else _refuse_mark
+    max_items = config.max_items if max_items is None else max_items
+    ext_hook = _MarkReader(config.max_depth, max_items) if marks else _refuse_mark
     try:
-        value = _unpack(bytes(data), config.max_depth, ext_hook)
+        value = _unpack(bytes(data), config.max_depth, max_items, ext_hook)
     except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
         raise DecodeError(f"not an encoded value: {error}") from None
-    _check_decoded(value, marks, config.max_depth, config.max_items if max_items is None else max_items)
+    _check_decoded(value, marks, config.max_depth, max_items)
     return value
+
+
+def first_text(data: bytes, size: int, max_bytes: int) -> str:
+    """Read the text that an encoded list of `size` (up to 15) items begins with, and nothing else of it.
+
+    Args:
+        data: the list, encoded.
+        size: how many items it has.
+        max_bytes: of the text, up to 255.
+
+    Raises:
+        DecodeError: the data begins with anything else.
+    """
+    if len(data) > 2 and data[0] == _SHORT_ARRAY + size:
+        first = data[1]
+        if _SHORT_TEXT <= first < _SHORT_TEXT + 32:
+            start, length = 2, first - _SHORT_TEXT
+        elif first == _TEXT_8:
+            start, length = 3, data[2]
+        else:
+            raise DecodeError("no text, or too long a one")
+        text = data[start : start + length]
+        if len(text) == length <= max_bytes:
+            try:
+                return text.decode()
+            except UnicodeDecodeError:
+                pass
+    raise DecodeError("no text, or too long a one")
 
 
 class _CannotTravel(Exception):
@@ -148,10 +183,11 @@ class _CannotTravel(Exception):
 
 
 class _Copier:
-    __slots__ = ("_items_left", "_max_depth")
+    __slots__ = ("_items_left", "_max_depth", "_max_items_name")
 
-    def __init__(self, config: Config) -> None:
-        self._items_left = config.max_items
+    def __init__(self, config: Config, max_items: int | None) -> None:
+        self._max_items_name = "max_items" if max_items is None else "max_event_items"
+        self._items_left = config.max_items if max_items is None else max_items
         self._max_depth = config.max_depth
 
     def copy(self, value: Any, depth: int, marks: bool) -> Any:
@@ -211,7 +247,7 @@ class _Copier:
             raise _CannotTravel(f"nested deeper than {self._max_depth} levels (does it contain itself?)")
         self._items_left -= items
         if self._items_left < 0:
-            raise _CannotTravel("too many items (Config.max_items)")
+            raise _CannotTravel(f"too many items (Config.{self._max_items_name})")
 
 
 def _plain_scalar(value: Any) -> Any:
@@ -266,16 +302,17 @@ def _pack_mark(value: Any) -> msgpack.ExtType:
 
 
 class _MarkReader:
-    __slots__ = ("_max_depth",)
+    __slots__ = ("_max_depth", "_max_items")
 
-    def __init__(self, max_depth: int) -> None:
+    def __init__(self, max_depth: int, max_items: int) -> None:
         self._max_depth = max_depth
+        self._max_items = max_items
 
     def __call__(self, code: int, data: bytes) -> Any:
         if code == _EXT_DELETE and not data:
             return DELETE
         if code == _EXT_REPLACE:
-            return Replace(_unpack(data, self._max_depth, _refuse_mark))
+            return Replace(_unpack(data, self._max_depth, self._max_items, _refuse_mark))
         raise ValueError(f"unknown extension type {code}")
 
 
@@ -283,21 +320,26 @@ def _refuse_mark(code: int, data: bytes) -> Any:
     raise ValueError(f"extension type {code} cannot stand here")
 
 
-def _unpack(data: bytes, max_depth: int, ext_hook: Callable[[int, bytes], Any]) -> Any:
+def _unpack(data: bytes, max_depth: int, max_items: int, ext_hook: Callable[[int, bytes], Any]) -> Any:
     """Unpack, after a look at whether that would cost more than the data is worth.
 
-    msgpack makes a list as long as it says it is before its items are there, and nests 1024 deep.
+    msgpack makes a list as long as it says it is before its items are there, and nests 1024 deep. A byte is
+    one item at the most, so only what is longer than `max_items` may hold too many.
     """
     size = len(data)
     if size > _PACKET_BYTES or _ARRAY_16 in data or _ARRAY_32 in data:
         _feed(data).skip()  # raises unless all items are there
-    if max_depth < size <= _PACKET_BYTES and len(data.translate(None, _NOT_CONTAINER_BYTES)) > max_depth:
-        _check_depth(data, max_depth)
+    is_small_and_deep = (
+        max_depth < size <= _PACKET_BYTES and len(data.translate(None, _NOT_CONTAINER_BYTES)) > max_depth
+    )
+    if size > max_items or is_small_and_deep:
+        _check_shape(data, max_depth, max_items)
     return msgpack.unpackb(data, strict_map_key=False, ext_hook=ext_hook)
 
 
-def _check_depth(data: bytes, max_depth: int) -> None:
+def _check_shape(data: bytes, max_depth: int, max_items: int) -> None:
     unpacker = _feed(data)
+    budget = max_items
     items_left = [1]  # of the containers around the next item, outermost first
     while items_left:
         if not items_left[-1]:
@@ -309,13 +351,19 @@ def _check_depth(data: bytes, max_depth: int) -> None:
             raise ValueError("incomplete")
         first = data[offset]
         if 0x90 <= first <= 0x9F or first in (_ARRAY_16, _ARRAY_32):
-            items_left.append(unpacker.read_array_header())
+            size = unpacker.read_array_header()
+            budget -= size
+            items_left.append(size)
         elif 0x80 <= first <= 0x8F or first in (_MAP_16, _MAP_32):
-            items_left.append(2 * unpacker.read_map_header())
+            size = unpacker.read_map_header()
+            budget -= size
+            items_left.append(2 * size)
         else:
             unpacker.skip()
         if len(items_left) > max_depth + 1:
             raise ValueError("nested too deep")
+        if budget < 0:
+            raise ValueError("too many items")
 
 
 def _feed(data: bytes) -> msgpack.Unpacker:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pygase_gevent.errors import ArgumentError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Config:
     """Limits and rates; the defaults suit a game server with up to a thousand players.
 
@@ -79,8 +79,9 @@ class Config:
     """How often a netcode server looks for keep-alives due and for silent clients."""
 
     # --- packets --------------------------------------------------------------------------------
-    max_packets_per_s: float = 20_000.0
-    """Datagrams accepted per second from one client: a saturated event stream is about 4,000."""
+    max_packets_per_s: float = 6000.0
+    """Datagrams accepted per second from one client: a saturated event stream is about 4,000, and this many
+    of the costliest take a good part of a core."""
     max_bytes_per_s: float = 32 * 1024 * 1024
     """Bytes accepted per second from one client: a 1 MiB event in 60 ms is half of it."""
     max_events_per_packet: int = 512
@@ -112,10 +113,20 @@ class Config:
     """Packets of events that leave at once in an interval before they are treated as bulk."""
     redundancy_share: float = 0.2
     """Share of sent bytes that unacknowledged small reliable messages may ride along in."""
+    max_riding_candidates: int = 256
+    """Messages looked at for that, in each of two queues: what a lossy round trip leaves behind."""
+    max_burst_packets: int = 256
+    """Packets that a session sends in one go before others get their turn."""
+    max_misfits: int = 4
+    """Lines whose next message does not fit into what is left of a packet before it counts as full."""
     keepalive_s: float = 0.25
     """A session with nothing else to say says this often which state is the newest."""
     clock_interval_s: float = 1.0
     """Clock samples per connection: enough to follow the drift of a quartz."""
+    max_clock_requests: int = 8
+    """Clock requests that may still be answered: all quick ones of a connection's start, and some."""
+    max_clock_answers: int = 4
+    """Clock requests that wait for the next packet; the oldest gives way."""
 
     # --- messages -------------------------------------------------------------------------------
     max_event_bytes: int = 1024 * 1024
@@ -128,6 +139,8 @@ class Config:
     """Bytes of them, per session."""
     max_received_events: int = 4096
     """Events received and not yet handled, per session; beyond, packets go unacknowledged."""
+    max_received_bytes: int = 8 * 1024 * 1024
+    """Bytes of them, and as many of calls and results: eight of the largest."""
     reliable_window: int = 4096
     """Reliable messages in flight: 100,000 a second at 40 ms of round trip. Both sides bound their
     memory of ids by it."""
@@ -173,13 +186,21 @@ class Config:
     max_depth: int = 32
     """Nesting of state and event data: deeper is a mistake or an attack."""
     max_items: int = 1_000_000
-    """Items in one decoded value, so that a small datagram cannot become a large object."""
+    """Items in a state, so that a small datagram cannot become a large object."""
+    max_event_items: int = 10_000
+    """Items in the lists and dicts of one event or result (`bytes` or `str` of any length are one): they are
+    decoded in one go, and so many take 5 ms. Send a large table as `bytes`, or raise it on both sides."""
+    max_event_type_bytes: int = 255
+    """An event type's name in UTF-8: names are kept and logged. 255 is the most that it may be set to."""
 
     # --- the shell ------------------------------------------------------------------------------
     receive_batch: int = 64
     """Datagrams taken from the kernel before other greenlets get their turn."""
     receive_batch_s: float = 0.002
-    """... or this long, whichever is first."""
+    """... or processed for this long, whichever is first."""
+    catch_up_s: float = 0.02
+    """Datagrams that wait are processed for this long before a timer is believed and others get their turn;
+    after a stall again and again, for as long as the stall was."""
     socket_buffer_bytes: int = 4 * 1024 * 1024
     """Asked of the kernel for each direction (it may grant less)."""
     dense_datagrams_per_s: float = 4000.0
@@ -189,6 +210,11 @@ class Config:
     """... which adds this much latency at the most."""
     dense_window_s: float = 0.1
     """Arrivals are counted over this long before the receiver changes its ways."""
+    handler_log_s: float = 1.0
+    """What the handler of one event type raises is logged once in this time; the rest is counted."""
+    slow_client_s: float = 10.0
+    """A client whose queue has had no room for a reliable event for this long is closed: whoever
+    broadcasts would fail with it."""
     handler_grace_s: float = 0.5
     """How long handlers at work may go on when their server or client ends; a Ctrl-C must be
     through within a second."""
@@ -200,10 +226,21 @@ class Config:
     """Calls from other threads waiting for the hub; beyond, the caller gets an error."""
     max_wire_events: int = 8192
     """Events waiting for the game loop; beyond, the connections they come from wait."""
+    max_wire_events_per_client: int = 128
+    """Of these, the events of one client: 6,400 a second at 50 Hz, and about 2 ms of a step. The room of the
+    others is not his to fill: a client of whom nothing waits always has room for one."""
+    wire_share: float = 0.5
+    """Share of a step's interval after which the events that still wait are left to the next step. One event
+    of each client is handled in every step, however long that takes."""
     wire_retry_s: float = 0.002
     """A connection whose event found the event wire full asks again after this."""
     stop_check_s: float = 0.05
     """A game loop with a long interval looks this often whether it is to stop."""
+    loop_rest_share: float = 0.1
+    """Share of a step's duration that the game loop leaves to the network after it, also when the next
+    step is overdue ..."""
+    loop_rest_s: float = 0.01
+    """... but no more than this: several round trips within the hub."""
     exit_timeout_s: float = 2.0
     """How long the interpreter's exit waits for hub threads."""
     blocked_hub_s: float = 0.1
@@ -217,17 +254,35 @@ class Config:
     bad_loss: float = 0.25
     """... and so does a share of lost packets above this."""
 
+    def __repr__(self) -> str:
+        """Only what differs from the defaults: signatures show it in `help`."""
+        changed = [
+            f"{name}={getattr(self, name)!r}"
+            for name, field in self.__dataclass_fields__.items()
+            if getattr(self, name) != field.default
+        ]
+        return f"Config({', '.join(changed)})"
+
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
                 raise ArgumentError(f"Config.{name} must be a positive number, not {value!r}")
+        for name, field in self.__dataclass_fields__.items():
+            if field.type == "int" and not isinstance(getattr(self, name), int):
+                raise ArgumentError(f"Config.{name} must be a whole number, not {getattr(self, name)!r}")
+        if self.max_queued_bytes < self.max_event_bytes:
+            raise ArgumentError("Config.max_queued_bytes must not be smaller than Config.max_event_bytes")
         if self.resume_after_s >= self.timeout_s:
             raise ArgumentError("Config.resume_after_s must be smaller than Config.timeout_s")
         if self.reliable_window > 16_384:
             raise ArgumentError(
                 "Config.reliable_window must be at most 16384 (ids are 16 bits wide on the wire)"
             )
+        if self.max_received_bytes < self.max_event_bytes:
+            raise ArgumentError("Config.max_received_bytes must be at least Config.max_event_bytes")
+        if self.max_event_type_bytes > 255:
+            raise ArgumentError("Config.max_event_type_bytes must be at most 255 (one byte on the wire)")
         if self.max_state_packets > 255:
             raise ArgumentError("Config.max_state_packets must be at most 255 (one byte on the wire)")
         if max(self.max_event_bytes, self.max_state_bytes) > 64 * 1024 * 1024:

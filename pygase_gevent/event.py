@@ -8,9 +8,9 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from pygase_gevent.codec import copy_value, decode, pack
+from pygase_gevent.codec import copy_value, decode, first_text, pack
 from pygase_gevent.config import Config
-from pygase_gevent.errors import ArgumentError, ArgumentTypeError, DecodeError
+from pygase_gevent.errors import ArgumentError, ArgumentTypeError, DecodeError, SerializationError
 
 logger = logging.getLogger(__name__)
 
@@ -45,26 +45,47 @@ class Event:
         type (str): the event type.
         handler_args (list): the positional arguments.
         handler_kwargs (dict): the keyword arguments.
+        size_bytes (int): how long it was on the wire; 0 for one that was not there.
 
     Raises:
         ArgumentTypeError: `event_type` is not a `str`.
     """
 
-    __slots__ = ("handler_args", "handler_kwargs", "type")
+    __slots__ = ("handler_args", "handler_kwargs", "size_bytes", "type")
 
     def __init__(self, event_type: str, *args: Any, **kwargs: Any) -> None:
         self.type = _check_event_type(event_type)
         self.handler_args: list[Any] = list(args)
         self.handler_kwargs: dict[str, Any] = kwargs
+        self.size_bytes = 0
 
     def to_bytes(self, config: Config | None = None) -> bytes:
         """Encode the event.
 
         Raises:
-            SerializationError: an argument cannot travel; the message names the place in it.
+            SerializationError: an argument cannot travel; the message names the place in it. Or the type
+                is longer than `Config.max_event_type_bytes`.
         """
+        config = config or _DEFAULT_CONFIG
         parts = {"event_type": self.type, "args": self.handler_args, "kwargs": self.handler_kwargs}
-        return pack(list(copy_value(parts, config=config or _DEFAULT_CONFIG).values()))
+        encoded = pack(list(copy_value(parts, config=config, max_items=config.max_event_items).values()))
+        if len(self.type) > config.max_event_type_bytes // 4:  # a character has up to four bytes
+            size_bytes = len(self.type.encode())
+            if size_bytes > config.max_event_type_bytes:
+                raise SerializationError(
+                    f"event_type: {size_bytes} bytes, more than the {config.max_event_type_bytes} of "
+                    "Config.max_event_type_bytes"
+                )
+        return encoded
+
+    @staticmethod
+    def peek_type(data: bytes, config: Config | None = None) -> str:
+        """Read the type of an encoded event without decoding its arguments.
+
+        Raises:
+            DecodeError: the bytes do not begin as an event.
+        """
+        return first_text(data, 3, (config or _DEFAULT_CONFIG).max_event_type_bytes)
 
     @classmethod
     def from_bytes(cls, data: bytes, config: Config | None = None) -> Event:
@@ -73,16 +94,25 @@ class Event:
         Raises:
             DecodeError: the bytes are not an event.
         """
-        match decode(data, config=config or _DEFAULT_CONFIG):
-            case [str() as event_type, list() as args, dict() as kwargs] if all(
-                type(k) is str for k in kwargs
-            ):
+        config = config or _DEFAULT_CONFIG
+        event_type = cls.peek_type(data, config)
+        match decode(data, config=config, max_items=config.max_event_items):
+            case [str(), list() as args, dict() as kwargs] if all(type(k) is str for k in kwargs):
                 event = cls.__new__(cls)
                 event.type = event_type
                 event.handler_args = args
                 event.handler_kwargs = kwargs
+                event.size_bytes = len(data)
                 return event
         raise DecodeError("not an event")
+
+    def copy(self) -> Event:
+        """Return an equal event that shares no list and no dict with this one."""
+        copied = Event(self.type)
+        copied.handler_args = _copy_containers(self.handler_args)
+        copied.handler_kwargs = _copy_containers(self.handler_kwargs)
+        copied.size_bytes = self.size_bytes
+        return copied
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Event):
@@ -174,6 +204,14 @@ def _check_event_type(event_type: str) -> str:
     if not isinstance(event_type, str):
         raise ArgumentTypeError(f"an event type is a str, not {type(event_type).__name__}")
     return event_type
+
+
+def _copy_containers(value: Any) -> Any:
+    if type(value) is list:
+        return [_copy_containers(item) for item in value]
+    if type(value) is dict:
+        return {key: _copy_containers(item) for key, item in value.items()}
+    return value
 
 
 def _keywords_taken(function: Callable[..., Any]) -> tuple[bool, frozenset[str]]:

@@ -7,16 +7,16 @@ the hub's thread  Session -> take_arrivals -> results to their callers, calls ea
 
 from __future__ import annotations
 
-import logging
-from collections import deque
-from collections.abc import Callable
+from _thread import LockType
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Protocol
 
-from gevent import GreenletExit
+from gevent import GreenletExit, killall, wait
 
 from pygase_gevent.calls import (
     OpenCalls,
+    WaitingCalls,
     call_number,
     decode_call,
     encode_call,
@@ -34,21 +34,22 @@ from pygase_gevent.errors import (
     QueueFullError,
 )
 from pygase_gevent.event import Delivery, Event, UniversalEventHandler
-from pygase_gevent.handling import HandlerQueue, Handling, PumpQueue
+from pygase_gevent.handling import HandlerLog, HandlerQueue, Handling, Job, PumpQueue
 from pygase_gevent.hub.environment import Environment
 from pygase_gevent.hub.watchdog import Watchdog
 from pygase_gevent.outbox import Outbox, OutgoingMessage
 from pygase_gevent.protocol.address import Address
 from pygase_gevent.protocol.session import MessageKind, ReceivedMessage, Session
 
-logger = logging.getLogger(__name__)
-
 
 class EventWire(Protocol):
     """What received events are repeated to, normally a `GameStateMachine`."""
 
     def _push_event(self, event: Event) -> object:
-        """Take an event; `False` means that there is no room now."""
+        """Take an event; `False` means that there is no room now.
+
+        A wire may also have `_wants_event(event_type)`; events that it does not want are not decoded for it.
+        """
 
 
 class Exchange:
@@ -57,10 +58,12 @@ class Exchange:
     Args:
         config: limits.
         handlers: the application's, by event type.
+        log: what is said of them in the log.
         wake: called when there is something to send; any thread.
         look_again: called when there is room for more messages; any thread.
         label: names the peer in logs and errors: `client ('10.0.0.7', 50123)`.
         client_address: given to handlers that take it; `None` on the client's side.
+        lock: the outbox's; see there.
         pump: handlers run in `pump` instead of greenlets.
     """
 
@@ -69,18 +72,20 @@ class Exchange:
         *,
         config: Config,
         handlers: UniversalEventHandler,
+        log: HandlerLog,
         wake: Callable[[], None],
         look_again: Callable[[], None],
         label: str,
         client_address: Address | None = None,
+        lock: LockType | None = None,
         pump: bool = False,
     ) -> None:
         self.label = label
-        self.outbox = Outbox(config, wake)
+        self.outbox = Outbox(config, wake, label, lock)
         self.event_wire: EventWire | None = None
         self._config = config
         self._handlers = handlers
-        self._handling = Handling(label)
+        self._handling = Handling(label, log)
         self._client_address = client_address
         self._library_kwargs: dict[str, Any] = (
             {} if client_address is None else {"client_address": client_address}
@@ -93,9 +98,8 @@ class Exchange:
         )
         self._session: Session | None = None
         self._environment: Environment | None = None
-        self._waiting_calls: deque[bytes] = deque()
+        self._waiting_calls = WaitingCalls(config)
         self._running_calls: dict[Any, None] = {}
-        self._unhandled_types: set[str] = set()
         self._is_over = False
 
     @property
@@ -104,25 +108,6 @@ class Exchange:
         return self._handling.counters
 
     # --- any thread -----------------------------------------------------------------------------
-
-    def dispatch(
-        self, body: bytes, *, event_type: str, delivery: Delivery, retries: int, token: object, now: float
-    ) -> None:
-        """Queue an encoded event to be sent at the end of the hub's turn.
-
-        Raises:
-            QueueFullError: no room; nothing was queued.
-        """
-        message = OutgoingMessage(
-            body,
-            MessageKind.EVENT,
-            delivery=delivery,
-            stream=event_type,
-            dispatched_at=now,
-            retries=retries,
-            token=token,
-        )
-        self.outbox.put(message, whose=self.label)
 
     def call(self, event: Event, timeout: float | None, now: float) -> Any:
         """Run the peer's handler and wait for what it returns.
@@ -147,17 +132,22 @@ class Exchange:
 
     # --- the hub's thread: life -----------------------------------------------------------------
 
+    def reopen(self) -> None:
+        """There will be a connection again: calls may wait for it."""
+        self._is_over = False
+        self._calls.reopen()
+
     def start(self, environment: Environment) -> None:
         """There is a hub to send from and to run handlers in."""
         self._environment = environment
-        self._is_over = False
-        self._calls.reopen()
+        self.reopen()
         self.outbox.announce()
         self._queue.start(environment)
 
     def watch(self, watchdog: Watchdog) -> None:
-        """Have this watchdog look after the handlers."""
-        self._handling.watchdog = watchdog
+        """Have this watchdog look after the handlers that run in its hub."""
+        if not isinstance(self._queue, PumpQueue):
+            self._handling.watchdog = watchdog
 
     def stop(self) -> list[Any]:
         """The hub goes. Returns the greenlets that are at work, to wait for or to end."""
@@ -165,6 +155,24 @@ class Exchange:
         self._handling.watchdog = None
         self._queue.stop()
         return self.at_work
+
+    def finish(self, environment: Environment, grace_s: float) -> None:
+        """The hub goes, and with it the connection. Handlers may end, and hooks are told what happened; what
+        else waits is dropped. Where handlers are pumped, all of it waits for `pump`.
+        """
+        wait(self.at_work, timeout=grace_s)
+        at_work = self.stop()
+        killall(at_work, block=False)
+        wait(at_work, timeout=grace_s)
+        if isinstance(self._queue, PumpQueue):
+            return
+        hooks, dropped = self._queue.take_hooks()
+        self.counters.drops["connection_over"] += dropped
+        self.outbox.forget_callbacks()
+        if hooks:
+            last = [environment.spawn(_run_all, hooks)]
+            wait(last, timeout=grace_s)
+            killall(last, block=False)
 
     def bind(self, session: Session) -> None:
         """A session stands: what waits goes into it; what an earlier one received is handled first."""
@@ -206,11 +214,11 @@ class Exchange:
             if message.kind is MessageKind.RESULT:
                 if not self._calls.take_result(message.body):
                     self.counters.drop("unexpected_result")
-            elif len(self._waiting_calls) < self._config.max_received_events:
-                self._waiting_calls.append(message.body)
-            else:
+            elif not self._waiting_calls.put(message.body):
                 self.counters.drop("too_many_calls")
-        if self._waiting_calls:
+            elif isinstance(self._queue, PumpQueue):
+                self._queue.push(self._answer_next)
+        if not isinstance(self._queue, PumpQueue):
             self._begin_calls()
         if session.has_messages:
             self._queue.wake()
@@ -218,9 +226,8 @@ class Exchange:
     def message_acked(self, callback: object, *arguments: Any) -> None:
         """A message with this token arrived at the peer: the ack callback is due."""
         if callable(callback):
-            job = partial(self._handling.run, "ack_callback", callback, *arguments)
-            if not self._queue.push(job):
-                self.counters.drop("ack_callback")
+            self.outbox.callback_due()
+            self._queue.push(partial(self._run_callback, callback, *arguments))
 
     def push_hook(self, what: str, hook: Callable[..., object], *arguments: Any) -> None:
         """Run a hook after the handlers of all that arrived before it."""
@@ -244,19 +251,24 @@ class Exchange:
     def _handle_event(self, message: ReceivedMessage) -> None:
         """Runs in the handler greenlet, or in `pump`."""
         try:
+            event_type = Event.peek_type(message.body, self._config)
+            is_known = self._handlers.has_event_type(event_type)
+            wire = self.event_wire
+            is_repeated = wire is not None and getattr(wire, "_wants_event", _yes)(event_type)
+            if not is_known and not is_repeated:  # not worth decoding
+                if wire is None:
+                    self._count_unhandled(event_type)
+                return
             event = Event.from_bytes(message.body, self._config)
         except DecodeError:
             self.counters.drop("malformed_event")
             return
-        event_type = event.type
-        is_known = self._handlers.has_event_type(event_type)
-        wire = self.event_wire
-        if wire is not None:
-            repeated = Event.from_bytes(message.body, self._config) if is_known else event
+        if wire is not None and is_repeated:
+            repeated = event.copy() if is_known else event
             repeated.handler_kwargs["client_address"] = self._client_address
             push = partial(self._repeat, partial(wire._push_event, repeated))
             try:
-                self._handling.run(f"event wire of event {event_type!r}", push)
+                self._handling.run("event wire", push)
             except GreenletExit:  # the server stops; the session keeps the event
                 self._queue.put_back(partial(self._handle_event, message))
                 raise
@@ -264,8 +276,6 @@ class Exchange:
             self.counters.events_handled += 1
             handle = partial(self._handlers.handle, event, **self._library_kwargs)
             self._handling.run(f"handler of event {event_type!r}", handle)
-        elif wire is None:
-            self._count_unhandled(event_type)
 
     def _repeat(self, push: Callable[[], object]) -> None:
         """Call `push` until there is room. A full wire holds up this connection only, and so its sender."""
@@ -283,29 +293,33 @@ class Exchange:
 
     def _count_unhandled(self, event_type: str) -> None:
         self.counters.unhandled += 1
-        known = self._unhandled_types
-        if event_type not in known and len(known) < self._config.max_streams:
-            known.add(event_type)
-            logger.warning("%s: no handler is registered for events of type %r", self.label, event_type)
+        self._handling.log.unhandled(self.label, event_type)
+
+    def _run_callback(self, callback: Callable[..., object], *arguments: Any) -> None:
+        self.outbox.callback_done()
+        self._handling.run("ack_callback", callback, *arguments)
 
     # --- inside: calls --------------------------------------------------------------------------
 
     def _begin_calls(self) -> None:
-        waiting = self._waiting_calls
-        if isinstance(self._queue, PumpQueue):
-            while waiting:
-                if not self._queue.push(partial(self._answer, waiting.popleft())):
-                    self.counters.drop("too_many_calls")
-            return
         environment = self._environment
-        while environment is not None and waiting and len(self._running_calls) < self._config.max_calls:
-            greenlet = environment.spawn(self._answer, waiting.popleft())
+        while environment is not None and len(self._running_calls) < self._config.max_calls:
+            body = self._waiting_calls.take()
+            if body is None:
+                return
+            greenlet = environment.spawn(self._answer, body)
             self._running_calls[greenlet] = None
             greenlet.link(self._call_done)
 
     def _call_done(self, greenlet: Any) -> None:
         self._running_calls.pop(greenlet, None)
         self._begin_calls()
+
+    def _answer_next(self) -> None:
+        """Runs in `pump`."""
+        body = self._waiting_calls.take()
+        if body is not None:
+            self._answer(body)
 
     def _answer(self, body: bytes) -> None:
         """Run the handler of a call and send what came of it; in a greenlet of its own, or in `pump`."""
@@ -345,7 +359,7 @@ class Exchange:
             raise
         except BaseException as error:
             self.counters.handler_errors += 1
-            logger.exception("%s: the call of %r failed here", self.label, event_type)
+            self._handling.log.raised(self.label, f"handler of call {event_type!r}")
             return encode_raised(number, error, config=config), event_type
 
     def _send_reliably(self, body: bytes, kind: MessageKind, event_type: str, now: float) -> None:
@@ -353,7 +367,17 @@ class Exchange:
         message = OutgoingMessage(
             body, kind, delivery=Delivery.RELIABLE, stream=event_type, dispatched_at=now
         )
-        self.outbox.put(message, whose=self.label)
+        self.outbox.put(message)
+
+
+def _run_all(jobs: Iterable[Job]) -> None:
+    for job in jobs:
+        job()
+
+
+def _yes(event_type: str) -> bool:
+    """A wire that does not say which events it wants gets all."""
+    return True
 
 
 def encode_event(event: Event, config: Config) -> bytes:

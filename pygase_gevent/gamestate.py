@@ -7,6 +7,7 @@ in any thread without a lock.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -27,6 +28,9 @@ TO_DELETE = DELETE
 """As a value in a `GameStateUpdate`: remove this key."""
 
 _Self = TypeVar("_Self", bound="_Attributes")
+
+_Part = tuple[int, dict[str, Any]]
+"""An update as a part of a combined one: its `time_order` and changes."""
 
 
 class _Attributes:
@@ -165,7 +169,9 @@ class GameStateUpdate(_Attributes):
 
     Dicts merge deeply into what is there, any other value replaces it, and `TO_DELETE` removes its key.
     `update + update` combines two, `state + update` makes the changed state; both leave their
-    operands as they are. Applying a combined update equals applying its parts one after the other.
+    operands as they are. Applying a combined update to any state equals applying its parts one after the
+    other, in the order of their `time_order` (parts of the same `time_order` count as one). So that this
+    holds for a state between them, too, a combined update remembers its parts until it is assigned to.
 
     Args:
         time_order: which state it leads to. An update never changes a state of the same or a
@@ -176,10 +182,20 @@ class GameStateUpdate(_Attributes):
         ArgumentError: a change has the name of a method.
     """
 
-    __slots__ = ()
+    __slots__ = ("_parts",)
+
+    _parts: tuple[_Part, ...]
 
     def __init__(self, time_order: int, **changes: Any) -> None:
         self._set_up(time_order, changes)
+        object.__setattr__(self, "_parts", ())
+
+    @classmethod
+    def from_dict(cls, time_order: int, attributes: dict[str, Any]) -> GameStateUpdate:
+        """As for any of its base class."""
+        made = super().from_dict(time_order, attributes)
+        object.__setattr__(made, "_parts", ())
+        return made
 
     @classmethod
     def copy_of(cls, changes: dict[str, Any], config: Config) -> GameStateUpdate:
@@ -201,8 +217,14 @@ class GameStateUpdate(_Attributes):
         if not isinstance(other, GameStateUpdate):
             return NotImplemented
         first, second = (self, other) if other >= self else (other, self)
-        combined = combine_changes(first.__dict__, second.__dict__)
-        return _make_copy(GameStateUpdate, second.time_order, combined)
+        earlier, later = first._split(), second._split()
+        if earlier[-1][0] <= later[0][0]:
+            combined = combine_changes(first.__dict__, second.__dict__)
+            parts = earlier + later
+        else:  # combinations that overlap
+            parts = tuple(sorted(earlier + later, key=_time_order_of))
+            combined = _combine_parts(parts)
+        return _make_combination(GameStateUpdate, parts, combined)
 
     @overload
     def __radd__(self, other: GameState) -> GameState: ...
@@ -214,12 +236,34 @@ class GameStateUpdate(_Attributes):
         """Apply to a state. Zero is accepted too, so that `sum` combines a list of updates."""
         if isinstance(other, GameState):
             if self > other:
-                changed = apply_changes(other.__dict__, self.__dict__)
+                changed = apply_changes(other.__dict__, self._changes_after(other.time_order))
                 return _make_copy(GameState, self.time_order, dict(changed))
             return _make_copy(GameState, other.time_order, other.to_dict())
         if isinstance(other, int) and other == 0:
-            return _make_copy(GameStateUpdate, self.time_order, self.to_dict())
+            return _make_combination(GameStateUpdate, self._split(), self.to_dict())
         return NotImplemented
+
+    def _split(self) -> tuple[_Part, ...]:
+        """The parts that this is a combination of, or itself."""
+        return self._parts or ((self.time_order, self.to_dict()),)
+
+    def _changes_after(self, time_order: int) -> dict[str, Any]:
+        """What changes a state of this `time_order`."""
+        parts = self._parts
+        if not parts or time_order < parts[0][0]:
+            return self.__dict__
+        return _combine_parts(tuple(part for part in parts if part[0] > time_order))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        object.__setattr__(self, "_parts", ())
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        object.__setattr__(self, "_parts", ())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _make_combination, (type(self), self._split(), self.to_dict())
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"this GameStateUpdate changes no attribute {name!r}", name=name, obj=self)
@@ -378,4 +422,21 @@ def _make_copy(cls: type[_Self], time_order: int, attributes: dict[str, Any]) ->
     """Make one that its user may change, around a dict that nobody else holds."""
     made = cls.from_dict(time_order, attributes)
     object.__setattr__(made, "_is_read_only", False)
+    return made
+
+
+def _time_order_of(part: _Part) -> int:
+    return part[0]
+
+
+def _combine_parts(parts: tuple[_Part, ...]) -> dict[str, Any]:
+    return functools.reduce(combine_changes, (changes for _, changes in parts), {})
+
+
+def _make_combination(
+    cls: type[GameStateUpdate], parts: tuple[_Part, ...], changes: dict[str, Any]
+) -> GameStateUpdate:
+    made = _make_copy(cls, parts[-1][0], changes)
+    if len(parts) > 1:
+        object.__setattr__(made, "_parts", parts)
     return made

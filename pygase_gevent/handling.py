@@ -10,14 +10,16 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from gevent import GreenletExit
 
 from pygase_gevent.config import Config
 from pygase_gevent.connection import HandlerCounters
-from pygase_gevent.hub.environment import Environment
+from pygase_gevent.hub.environment import Environment, current_environment
 from pygase_gevent.hub.watchdog import Watchdog
+from pygase_gevent.locks import allocate_lock
 from pygase_gevent.protocol.session import ReceivedMessage
 
 logger = logging.getLogger(__name__)
@@ -25,17 +27,56 @@ logger = logging.getLogger(__name__)
 Job = Callable[[], object]
 MessageSource = Callable[[], ReceivedMessage | None]
 
+_MAX_SHOWN = 100
+"""Characters of a peer's event type that the log shows."""
+
+
+class HandlerLog:
+    """What the log says of handlers: one for a whole server or client, so that no peer floods it.
+
+    Args:
+        config: `handler_log_s`, and `max_streams` for how many names are kept apart.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._unhandled: set[str] = set()
+        self._raised: dict[str, _Raised] = {}
+
+    def unhandled(self, label: str, event_type: str) -> None:
+        """Nobody handles events of this type: said once."""
+        shown = event_type[:_MAX_SHOWN]
+        if shown not in self._unhandled and len(self._unhandled) < self._config.max_streams:
+            self._unhandled.add(shown)
+            logger.warning("%s: no handler is registered for events of type %r", label, shown)
+
+    def raised(self, label: str, what: str) -> None:
+        """The exception being handled is that of `what`: said once in a while, and the rest counted."""
+        now = current_environment().now()
+        key = what if what in self._raised or len(self._raised) < self._config.max_streams else ""
+        last = self._raised.get(key)
+        if last is None:
+            self._raised[key] = _Raised(now)
+            logger.exception("%s: the %s raised", label, what)
+        elif now - last.logged_at < self._config.handler_log_s:
+            last.count += 1
+        else:
+            count, last.count, last.logged_at = last.count, 0, now
+            logger.exception("%s: the %s raised (%s more since the last time)", label, what, count)
+
 
 class Handling:
     """Runs functions of the application for one connection.
 
     Args:
         label: names the peer in the log.
+        log: where exceptions go.
     """
 
-    def __init__(self, label: str) -> None:
+    def __init__(self, label: str, log: HandlerLog) -> None:
         self.counters = HandlerCounters()
         self.watchdog: Watchdog | None = None
+        self.log = log
         self._label = label
 
     def run(self, what: str, function: Callable[..., object], *args: Any) -> None:
@@ -52,7 +93,7 @@ class Handling:
             raise
         except BaseException:  # a gevent.Timeout or SystemExit of a handler is the handler's, too
             self.counters.handler_errors += 1
-            logger.exception("%s: the %s raised", self._label, what)
+            self.log.raised(self._label, what)
 
     def watch(self, what: str, function: Callable[..., object], *args: Any) -> Any:
         """Call a function under the eyes of the watchdog, if there is one."""
@@ -75,6 +116,8 @@ class HandlerQueue:
         self._config = config
         self._handle = handle
         self._jobs: deque[Job] = deque()
+        self._held_bytes = 0
+        self._held_lock = allocate_lock()
         self._next_message: MessageSource | None = None
         self._run: _Run | None = None
         self._greenlet: Any = None
@@ -101,19 +144,24 @@ class HandlerQueue:
         self._settle()
         self._next_message = next_message
 
-    def push(self, job: Job) -> bool:
-        """Queue a callback; whether there was room."""
-        if len(self._jobs) >= self._config.max_queued_events:
-            return False
+    def push(self, job: Job) -> None:
+        """Queue a callback or call. Who pushes bounds how many."""
         self._jobs.append(job)
         self.wake()
-        return True
 
     def push_in_order(self, job: Job) -> None:
         """Queue a hook behind every message that has arrived."""
         self._settle()
-        self._jobs.append(job)
+        self._jobs.append(_Hook(job))
         self.wake()
+
+    def take_hooks(self) -> tuple[list[Job], int]:
+        """Nothing else is run: the hooks that are left, and how many other jobs are dropped."""
+        jobs = list(self._jobs)
+        self._jobs.clear()
+        self._held_bytes = 0
+        hooks = [job for job in jobs if isinstance(job, _Hook)]
+        return list(hooks), len(jobs) - len(hooks)
 
     def put_back(self, job: Job) -> None:
         """What could not be done now is the next job again."""
@@ -136,11 +184,24 @@ class HandlerQueue:
         if next_message is None:
             return
         # The bound holds off a peer that resumes again and again while its handler blocks.
-        while len(self._jobs) < 2 * self._config.max_received_events:
+        while self._may_hold(2 * self._config.max_received_events):
             message = next_message()
             if message is None:
                 return
-            self._jobs.append(_MessageJob(self._handle, message))
+            self._hold(message)
+
+    def _may_hold(self, limit: int) -> bool:
+        return len(self._jobs) < limit and self._held_bytes < self._config.max_received_bytes
+
+    def _hold(self, message: ReceivedMessage) -> None:
+        with self._held_lock:
+            self._held_bytes += len(message.body)
+        self._jobs.append(partial(self._handle_held, message))
+
+    def _handle_held(self, message: ReceivedMessage) -> None:
+        with self._held_lock:
+            self._held_bytes -= len(message.body)
+        self._handle(message)
 
     def _work(self, run: _Run) -> None:
         environment = run.environment
@@ -182,13 +243,13 @@ class PumpQueue(HandlerQueue):
         """Fetch messages for the pump, up to the bound; the rest waits in the session."""
         next_message = self._next_message
         while next_message is not None:
-            if len(self._jobs) >= self._config.max_received_events:
+            if not self._may_hold(self._config.max_received_events):
                 self._is_full = True
                 return
             message = next_message()
             if message is None:
                 return
-            self._jobs.append(_MessageJob(self._handle, message))
+            self._hold(message)
 
     @property
     def is_idle(self) -> bool:
@@ -220,14 +281,23 @@ class _Run:
         self.environment = environment
 
 
-class _MessageJob:
-    """A message as a job."""
+class _Hook:
+    """A job that is run in any case."""
 
-    __slots__ = ("_handle", "_message")
+    __slots__ = ("_job",)
 
-    def __init__(self, handle: Callable[[ReceivedMessage], None], message: ReceivedMessage) -> None:
-        self._handle = handle
-        self._message = message
+    def __init__(self, job: Job) -> None:
+        self._job = job
 
     def __call__(self) -> None:
-        self._handle(self._message)
+        self._job()
+
+
+class _Raised:
+    """When the exceptions of something were logged last, and how many were not since."""
+
+    __slots__ = ("count", "logged_at")
+
+    def __init__(self, logged_at: float) -> None:
+        self.logged_at = logged_at
+        self.count = 0

@@ -12,6 +12,7 @@ send in one round of the hub leaves in one batch.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from typing import Any
 
 from pygase_gevent.config import Config
@@ -24,9 +25,6 @@ from pygase_gevent.hub.udp import UdpSocket
 from pygase_gevent.protocol.address import Address
 
 logger = logging.getLogger(__name__)
-
-_MAX_CATCH_UP_BATCHES = 64
-"""Batches taken before a timer is believed: what the kernel can hold after a stall of seconds."""
 
 
 class NetworkLoop:
@@ -49,6 +47,8 @@ class NetworkLoop:
         self._is_core_due = False
         self._core_timer: Timer = environment.timer(self._core_came_due)
         self._core_timer_at: float | None = None
+        self._catch_up_until = 0.0
+        self._arrived: deque[tuple[bytes, Address]] = deque()
         self._receiver: Any = None
         self._arrivals = 0
         self._arrivals_since = environment.now()
@@ -123,9 +123,11 @@ class NetworkLoop:
 
     def send_now(self) -> None:
         """Send without waiting for the turn; for what is said last."""
-        now = self.environment.now()
-        datagrams = self.send_due(now)
-        if datagrams and self.socket is not None:
+        self.send(self.send_due(self.environment.now()))
+
+    def send(self, datagrams: list[tuple[bytes, Address]]) -> None:
+        """Send datagrams while there is a socket."""
+        if datagrams and self.socket is not None and not self.socket.is_closed:
             self.socket.send_all(datagrams)
 
     def close(self) -> None:
@@ -141,31 +143,45 @@ class NetworkLoop:
     # --- inside ---------------------------------------------------------------------------------
 
     def _receive_loop(self, socket: UdpSocket) -> None:
-        while socket.wait_readable():
+        while self._arrived or socket.wait_readable():
             try:
-                self._receive(socket)
+                self._receive(socket, self.environment.now() + self.config.receive_batch_s)
             except Exception:
-                logger.exception("receiving a datagram failed; this is a bug in pygase_gevent")
-            if self._is_dense:
+                logger.exception("taking what arrived failed; this is a bug in pygase_gevent")
+            if self._is_dense or self._arrived:
+                # A sleep of 0 would let other greenlets run, but neither timers nor sockets.
                 self.environment.sleep(self.config.dense_interval_s)
 
-    def _receive(self, socket: UdpSocket) -> bool:
-        """Take one batch; whether there may be more."""
+    def _receive(self, socket: UdpSocket, until: float) -> bool:
+        """Give datagrams to the core, one batch and no longer than `until`; whether there may be more."""
         environment, config = self.environment, self.config
-        batch = socket.receive_batch(config.receive_batch, config.receive_batch_s)
-        if not batch:
+        arrived = self._arrived
+        is_full_batch = False
+        if not arrived:
+            arrived.extend(socket.receive_batch(config.receive_batch, config.receive_batch_s))
+            is_full_batch = len(arrived) >= config.receive_batch
+        if not arrived:
             return False
         now, unix_time = environment.now(), environment.unix_time()
-        for data, address in batch:
-            self.receive_datagram(data, address, now, unix_time)
+        count = 0
+        while arrived:
+            data, address = arrived.popleft()
+            count += 1
+            try:
+                self.receive_datagram(data, address, now, unix_time)
+            except Exception:
+                logger.exception("a datagram of %s failed; this is a bug in pygase_gevent", address)
+            now = environment.now()
+            if now >= until:
+                break
         self.take_arrivals(now)
         self.request_turn()
-        self._arrivals += len(batch)
+        self._arrivals += count
         elapsed = now - self._arrivals_since
         if elapsed >= config.dense_window_s:
             self._is_dense = self._arrivals > config.dense_datagrams_per_s * elapsed
             self._arrivals, self._arrivals_since = 0, now
-        return len(batch) >= config.receive_batch
+        return is_full_batch or bool(arrived)
 
     def _turn(self) -> None:
         self._is_turn_due = False
@@ -173,21 +189,37 @@ class NetworkLoop:
             return
         try:
             if self._is_core_due:
-                self._is_core_due = False
                 self._handle_core_timer(self.socket)
             self.send_now()
         except Exception:
             logger.exception("a turn of the network loop failed; this is a bug in pygase_gevent")
-        self._arm_core_timer(self.environment.now())
+            self._is_core_due = False
+        if self._is_core_due:
+            self._core_timer.start(self.config.dense_interval_s)
+        else:
+            self._arm_core_timer(self.environment.now())
 
     def _handle_core_timer(self, socket: UdpSocket) -> None:
-        # Whoever was stopped for seconds must hear what waits before it judges silence.
-        for _ in range(_MAX_CATCH_UP_BATCHES):
-            if self._receiver is None or not self._receive(socket):
-                break
+        if not self._has_caught_up(socket):
+            return
+        self._is_core_due = False
         now = self.environment.now()
         self.handle_core_timer(now, self.environment.unix_time())
         self.take_arrivals(now)
+
+    def _has_caught_up(self, socket: UdpSocket) -> bool:
+        """Whoever was stopped for seconds must hear what waits before it judges silence.
+
+        Others get their turn meanwhile, and it takes no longer than the stop was, so that a flood holds up
+        no timer.
+        """
+        now = self.environment.now()
+        until = now + self.config.catch_up_s
+        while now < until:
+            if self._receiver is None or not self._receive(socket, until):
+                return True
+            now = self.environment.now()
+        return now >= self._catch_up_until
 
     def _arm_core_timer(self, now: float) -> None:
         due = self.next_core_timer()
@@ -200,8 +232,12 @@ class NetworkLoop:
             self._core_timer.start(max(0.0, due - now))
 
     def _core_came_due(self) -> None:
-        self._core_timer_at = None
-        self._is_core_due = True
+        if not self._is_core_due:
+            now = self.environment.now()
+            late_s = 0.0 if self._core_timer_at is None else now - self._core_timer_at
+            self._catch_up_until = now + self.config.catch_up_s + late_s
+            self._core_timer_at = None
+            self._is_core_due = True
         self.request_turn()
 
     def _after_fork(self) -> None:

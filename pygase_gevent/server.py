@@ -20,7 +20,7 @@ from pygase_gevent.arguments import (
     check_port,
     check_timeout,
 )
-from pygase_gevent.clients import Client, Clients
+from pygase_gevent.clients import Client, Clients, check_client_address
 from pygase_gevent.config import Config
 from pygase_gevent.connection import ServerConnection, ServerStats
 from pygase_gevent.errors import ArgumentError, ArgumentTypeError, NotRunningError
@@ -29,10 +29,12 @@ from pygase_gevent.exchange import EventWire
 from pygase_gevent.gamestate import GameStateStore
 from pygase_gevent.hub.environment import current_environment
 from pygase_gevent.hub.signal import Outcome
+from pygase_gevent.outbox import OutgoingMessage
 from pygase_gevent.protocol.address import Address, check_address
 from pygase_gevent.protocol.identity import protocol_id_of
 from pygase_gevent.protocol.reasons import DisconnectReason
 from pygase_gevent.protocol.server_core import ServerCore
+from pygase_gevent.protocol.session import MessageKind
 from pygase_gevent.protocol.stateencoder import StateEncoder
 from pygase_gevent.running import RunGuard
 from pygase_gevent.server_loop import ServerHooks, ServerLoop, address_to_bind, warn_of_open_mode
@@ -119,7 +121,7 @@ class Server:
 
     @host_client.setter
     def host_client(self, client_address: Address | None) -> None:
-        self._clients.host = client_address
+        self._clients.host = None if client_address is None else check_client_address(client_address)
 
     @property
     def hostname(self) -> str | None:
@@ -254,24 +256,24 @@ class Server:
 
         Raises:
             UnknownClientError: no such client.
-            QueueFullError: no room for one of them (a broadcast of an unreliable event leaves those
-                out instead, and counts it).
+            QueueFullError: no room for one of them, so nothing was queued for any (an unreliable event
+                leaves those out instead, and counts it). A client that has no room for a reliable event for
+                `Config.slow_client_s` is kicked, so that it cannot hold up the others for ever.
             SerializationError, MessageTooLargeError: the arguments cannot travel.
             ArgumentTypeError, ArgumentError: another argument cannot work.
         """
         self._guard.check_process()
         body, delivery = self._encoder.encode(event_type, args, kwargs, retries, ack_callback)
-        clients = self._clients.targets(target_client, len(body), delivery)
-        now = current_environment().now()
-        for client in clients:
-            client.exchange.dispatch(
-                body,
-                event_type=event_type,
-                delivery=delivery,
-                retries=retries,
-                token=ack_callback,
-                now=now,
-            )
+        message = OutgoingMessage(
+            body,
+            MessageKind.EVENT,
+            delivery=delivery,
+            stream=event_type,
+            dispatched_at=current_environment().now(),
+            retries=retries,
+            token=ack_callback,
+        )
+        self._clients.dispatch(target_client, message)
 
     def call(
         self, client_address: Address, event_type: str, *args: Any, timeout: float | None = 5.0, **kwargs: Any

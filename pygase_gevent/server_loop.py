@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from gevent import killall, wait
 from pygase_gevent.clients import Client, Clients
 from pygase_gevent.config import Config
 from pygase_gevent.connection import Disconnect
-from pygase_gevent.errors import ConnectionClosedError
+from pygase_gevent.errors import ConnectionClosedError, NotRunningError, QueueFullError
 from pygase_gevent.exchange import EventWire
 from pygase_gevent.gamestate import GameStateStore
 from pygase_gevent.hub.environment import Environment
@@ -104,6 +105,7 @@ class ServerLoop(NetworkLoop):
         now = self.environment.now()
         self._core.start(socket.address, now)
         self._clients.wake = self._wake_client
+        self._clients.close_slow = self._close_slow
         for client in self._clients.by_name.values():
             self._begin(client)
         self.use_socket(socket)
@@ -112,14 +114,14 @@ class ServerLoop(NetworkLoop):
 
     def finish(self) -> None:
         """Tell everybody, stop what is at work, close. Sessions stay."""
-        self._clients.wake = None
+        self._clients.wake = self._clients.close_slow = None
         # Who resumes at once must not begin a handshake that this run cannot end: his ticket would be spent.
         self.stop_receiving()
         try:
             for _ in range(_STOP_ANNOUNCEMENTS):
                 if not self._core.announce_stop(self.environment.now()):
                     break
-                self._send(self._core.datagrams_to_send())
+                self.send(self._core.datagrams_to_send())
                 self.environment.sleep(_STOP_ANNOUNCEMENT_S)
         finally:
             self._core.stop(self.environment.now())
@@ -143,7 +145,7 @@ class ServerLoop(NetworkLoop):
     def say_goodbye(self) -> None:
         """The interpreter ends while this runs: the least that has to be done, without waiting."""
         self._core.announce_stop(self.environment.now())
-        self._send(self._core.datagrams_to_send())
+        self.send(self._core.datagrams_to_send())
 
     # --- commands, in the hub's thread ----------------------------------------------------------
 
@@ -190,24 +192,36 @@ class ServerLoop(NetworkLoop):
         if touched:
             self._touched = {}
             for client in touched:
-                client.exchange.outbox.move_to_session()
-                client.exchange.take_arrivals()
-                core.flush(client.peer, now)
-                self._take_session_events(client)
-                self._arm(client, now)
+                self._flush(client, now)
             self._take_core_events(now)
         return core.datagrams_to_send()
 
     # --- inside ---------------------------------------------------------------------------------
+
+    def _flush(self, client: Client, now: float) -> None:
+        try:
+            client.exchange.outbox.move_to_session()
+            client.exchange.take_arrivals()
+            self._core.flush(client.peer, now)
+            self._take_session_events(client)
+            self._arm(client, now)
+        except Exception:
+            logger.exception("sending to client %s failed; this is a bug in pygase_gevent", client.peer.name)
 
     def _wake_client(self, client: Client) -> None:
         """Any thread: there is something to send to this client, or room for more of its messages."""
         self._woken[client] = None
         self.wake()
 
-    def _send(self, datagrams: list[tuple[bytes, Address]]) -> None:
-        if datagrams and self.socket is not None:
-            self.socket.send_all(datagrams)
+    def _close_slow(self, client: Client) -> None:
+        """Any thread: this client's queue has been full for so long that it holds up the others."""
+        with suppress(NotRunningError, QueueFullError):
+            self.bridge.run_soon(self._kick_slow, client)
+
+    def _kick_slow(self, client: Client) -> None:
+        if client.peer.disconnect_reason is None:
+            logger.warning("client %s is too slow: its queue is full, and stays so", client.peer.name)
+            self.kick(client, DisconnectReason.KICKED, "too slow")
 
     def _begin(self, client: Client) -> None:
         client.timer = self.environment.timer(lambda: self._came_due(client))
@@ -276,7 +290,8 @@ class ServerLoop(NetworkLoop):
         for clients in (self._touched, self._due):
             clients.pop(client, None)
         self._leaving.append(client)
-        self._leaving_timer.start(_LEAVING_S)
+        if not self._leaving_timer.active:
+            self._leaving_timer.start(_LEAVING_S)
 
     def _forget_idle(self) -> None:
         """Whose handlers have all run is gone."""

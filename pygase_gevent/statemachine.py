@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from typing import Any
 
-from greenlet import getcurrent, greenlet
+from greenlet import GreenletExit, getcurrent, greenlet
 
 from pygase_gevent.changes import apply_changes, combine_changes
 from pygase_gevent.config import Config
@@ -22,8 +21,12 @@ from pygase_gevent.hub.environment import Environment, current_environment
 from pygase_gevent.hub.signal import Signal, hub_of_this_thread
 from pygase_gevent.hub.watchdog import Watchdog
 from pygase_gevent.locks import allocate_lock
+from pygase_gevent.wire_queue import WireItem, WireQueue
 
 logger = logging.getLogger(__name__)
+
+_Part = tuple[WireItem | None, dict[str, Any]]
+"""What changed something in a step (`None`: `time_step`), and the changes."""
 
 
 class GameStateMachine:
@@ -34,7 +37,7 @@ class GameStateMachine:
 
     Args:
         game_state_store: holds the state.
-        config: for `max_wire_events` and the limits of data.
+        config: for `max_wire_events`, `max_wire_events_per_client`, `wire_share` and the limits of data.
         environment: whose clock, sleep and threads to use; the calling thread's if not given.
 
     Attributes:
@@ -71,9 +74,9 @@ class GameStateMachine:
         self._environment = environment
         self._event_handler = UniversalEventHandler()
         self._lock = allocate_lock()
-        self._queue: deque[_Item] = deque()
+        self._queue = WireQueue(self._config)
         self._run: _Run | None = None
-        self._changed = Signal()  # the loop has ended, or there is room in the queue
+        self._ended = Signal()
 
     def time_step(self, game_state: GameState, dt: float) -> dict[str, Any]:
         """Calculate how the state changes in a time step. To be implemented.
@@ -105,8 +108,9 @@ class GameStateMachine:
         """Run the game until it is stopped; `game_status` is `ACTIVE` meanwhile.
 
         Steps are due at whole intervals after the start. One that comes late does not delay the others,
-        and however many were missed, one with a large `dt` makes up for them. All events that
-        wait when a step begins are handled in it.
+        and however many were missed, one with a large `dt` makes up for them. The events that wait when a
+        step begins are handled in it, the clients taking turns; if that takes long, after one of each
+        client the rest is left to the next step (`Config.wire_share`).
 
         Args:
             interval: seconds between steps.
@@ -160,7 +164,7 @@ class GameStateMachine:
         run.request_stop()
         if run.greenlet is getcurrent():
             return False
-        return self._changed.wait_for(lambda: self._run is not run, timeout)
+        return self._ended.wait_for(lambda: self._run is not run, timeout)
 
     def _push_event(self, event: Event) -> bool:
         """Queue an event for the next step; it is handled if a handler for its type is registered.
@@ -168,13 +172,22 @@ class GameStateMachine:
         The client's address stands among the event's keyword arguments, where the server put it.
 
         Returns:
-            Whether there was room; if not, see `_wait_for_room`.
+            Whether there was room; if not, it may be pushed again later.
         """
-        if not self._event_handler.has_event_type(event.type):
-            self._count_unhandled(event.type)
+        if not self._wants_event(event.type):
             return True
-        item = _Item(event.type, event.handler_kwargs.get("client_address"), event)
-        return self._push(item, self._config.max_wire_events)
+        return self._queue.push_event(
+            WireItem(
+                event.type, event.handler_kwargs.get("client_address"), event, size_bytes=event.size_bytes
+            )
+        )
+
+    def _wants_event(self, event_type: str) -> bool:
+        """Whether a handler for this type is registered; counted if not. It spares decoding the event."""
+        if self._event_handler.has_event_type(event_type):
+            return True
+        self._count_unhandled(event_type)
+        return False
 
     def _push_call(self, function: Callable[..., Any], **kwargs: Any) -> bool:
         """Queue a call that is made in turn with the events, and whose result counts as a handler's.
@@ -188,25 +201,14 @@ class GameStateMachine:
         """
         handler = function if isinstance(function, Handler) else Handler(function)
         name = getattr(handler.function, "__qualname__", repr(handler.function))
-        item = _Item(name, kwargs.get("client_address"), None, handler, kwargs)
-        return self._push(item, 2 * self._config.max_wire_events)
-
-    def _wait_for_room(self, timeout: float | None = None) -> bool:
-        """Wait until `_push_event` has room; from any thread or greenlet."""
-        return self._changed.wait_for(lambda: len(self._queue) < self._config.max_wire_events, timeout)
-
-    def _push(self, item: _Item, limit: int) -> bool:
-        with self._lock:
-            if len(self._queue) >= limit:
-                return False
-            self._queue.append(item)
-        return True
+        return self._queue.push_call(WireItem(name, kwargs.get("client_address"), None, handler, kwargs))
 
     def _count_unhandled(self, event_type: str) -> None:
+        event_type = event_type[: self._config.max_event_type_bytes]
         if event_type not in self.unhandled:
             if len(self.unhandled) >= self._config.max_streams:
                 return
-            logger.debug("no handler in the game loop for events of type %r", event_type)
+            logger.debug("no handler in the game loop for events of type %.80r", event_type)
         self.unhandled[event_type] += 1
 
     def _begin_run(self, interval: float) -> _Run:
@@ -238,7 +240,9 @@ class GameStateMachine:
                 now = environment.now()
                 dt, last = now - last, now
                 self.game_time += dt
-                self._step(run, dt)
+                self._step(run, dt, environment)
+                rest_s = (environment.now() - now) * self._config.loop_rest_share
+                run.rest_s = min(rest_s, self._config.loop_rest_s)
                 missed = (now - due) // run.interval
                 due += (1 + missed) * run.interval
         finally:
@@ -248,11 +252,16 @@ class GameStateMachine:
                 self._set_status(GameStatus.PAUSED)
             finally:
                 self._run = None
-                self._changed.notify()
+                self._ended.notify()
                 logger.info("the game loop has ended")
 
     def _wait_until(self, due: float, run: _Run, environment: Environment) -> bool:
-        """Sleep, at least for a turn of the others; return whether the next step is to be made."""
+        """Sleep, at least for a turn of the others; return whether the next step is to be made.
+
+        After a long step the others get a share of its time, also when the next one is overdue: a message
+        passes through several turns of the hub, and a game that is slow should not be deaf as well.
+        """
+        due = max(due, environment.now() + run.rest_s)
         sleep_s = due - environment.now()
         while not run.is_stop_requested:
             environment.sleep(min(max(sleep_s, 0.0), self._config.stop_check_s))
@@ -261,46 +270,66 @@ class GameStateMachine:
                 return not run.is_stop_requested and not self._store.get_game_state().is_paused()
         return False
 
-    def _step(self, run: _Run, dt: float) -> None:
+    def _step(self, run: _Run, dt: float, environment: Environment) -> None:
         game_state = self._store.get_game_state()
         with run.watch("time_step"):
             changes = self._changes_of_time_step(game_state, dt)
-        has_stepped = changes is not None
-        content = game_state.to_dict()
+        parts: list[_Part] = [] if changes is None else [(None, changes)]
+        content = apply_changes(game_state.to_dict(), changes or {})
         total = changes or {}
-        for _ in range(len(self._queue)):
-            content = apply_changes(content, changes or {})
+        until = environment.now() + run.interval * self._config.wire_share
+        for item in self._queue.take_turns(lambda: environment.now() < until):
             view = GameState.from_dict(game_state.time_order, content)
-            item = self._queue.popleft()
             with run.watch(str(item)):
                 changes = self._changes_of_handler(item, view, dt)
-            total = combine_changes(total, changes or {})
-        self._changed.notify()
-        if has_stepped or total:
-            self._push_changes(total)
+            if changes:
+                parts.append((item, changes))
+                content = apply_changes(content, changes)
+                total = combine_changes(total, changes)
+        if parts:
+            self._push_changes(total, parts)
 
-    def _push_changes(self, changes: dict[str, Any]) -> None:
+    def _push_changes(self, total: dict[str, Any], parts: list[_Part]) -> None:
+        """Apply the changes of a step: at once, or if that cannot be, each part that can be."""
         try:
-            self._store.push_update(GameStateUpdate.from_dict(0, changes))
+            self._store.push_update(GameStateUpdate.from_dict(0, total))
+            return
         except PygaseError:
+            if len(parts) == 1:
+                self._count_failed(parts[0][0])
+                return
+        for item, changes in parts:
+            try:
+                self._store.push_update(GameStateUpdate.from_dict(0, changes))
+            except PygaseError:
+                self._count_failed(item)
+
+    def _count_failed(self, item: WireItem | None) -> None:
+        """Count and log the error being handled."""
+        if item is None:
             self.time_step_errors += 1
-            logger.exception("the changes of a time step and its events could not be applied")
+            logger.exception("time_step failed; the step changes nothing")
+        else:
+            self.handler_errors[item.name] += 1
+            logger.exception("%s from client %s failed; it changes nothing", item, item.client_address)
 
     def _changes_of_time_step(self, game_state: GameState, dt: float) -> dict[str, Any] | None:
         try:
             return self._checked(self.time_step(game_state, dt), "time_step")
-        except Exception:
-            self.time_step_errors += 1
-            logger.exception("time_step failed; the step changes nothing")
+        except (GreenletExit, KeyboardInterrupt):
+            raise
+        except BaseException:  # a gevent.Timeout or SystemExit of a time step is the time step's, too
+            self._count_failed(None)
             return None
 
-    def _changes_of_handler(self, item: _Item, game_state: GameState, dt: float) -> dict[str, Any] | None:
+    def _changes_of_handler(self, item: WireItem, game_state: GameState, dt: float) -> dict[str, Any] | None:
         try:
             result = item.call(self._event_handler, game_state, dt)
             return None if result is None else self._checked(result, "the handler")
-        except Exception:
-            self.handler_errors[item.name] += 1
-            logger.exception("%s from client %s failed; it changes nothing", item, item.client_address)
+        except (GreenletExit, KeyboardInterrupt):
+            raise
+        except BaseException:
+            self._count_failed(item)
             return None
 
     def _checked(self, changes: object, source: str) -> dict[str, Any]:
@@ -318,11 +347,12 @@ class GameStateMachine:
 class _Run:
     """One run of the loop, from start to end."""
 
-    __slots__ = ("greenlet", "interval", "is_stop_requested", "watchdog")
+    __slots__ = ("greenlet", "interval", "is_stop_requested", "rest_s", "watchdog")
 
     def __init__(self, interval: float) -> None:
         self.interval = interval
         self.is_stop_requested = False
+        self.rest_s = 0.0
         self.greenlet: greenlet | None = None
         self.watchdog: Watchdog | None = None
 
@@ -331,25 +361,3 @@ class _Run:
 
     def watch(self, name: str) -> AbstractContextManager[None]:
         return nullcontext() if self.watchdog is None else self.watchdog.watch(name)
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """What waits for the next step: an event, or a call with the library's arguments only."""
-
-    name: str
-    client_address: object
-    event: Event | None
-    handler: Handler | None = None
-    kwargs: dict[str, Any] = field(default_factory=dict)
-
-    def call(self, event_handler: UniversalEventHandler, game_state: GameState, dt: float) -> Any:
-        if self.event is not None:
-            return event_handler.handle(
-                self.event, game_state=game_state, dt=dt, client_address=self.client_address
-            )
-        assert self.handler is not None
-        return self.handler([], {}, {**self.kwargs, "game_state": game_state, "dt": dt})
-
-    def __str__(self) -> str:
-        return f"handler of event {self.name}" if self.event is not None else f"hook {self.name}"

@@ -45,6 +45,7 @@ class Side:
         self.states: list[tuple[float, StateReceived]] = []
         self.events: list[object] = []
         self.drains = True
+        self.drains_calls = True
         self.sizes: list[int] = []
 
 
@@ -161,7 +162,7 @@ class Pair:
                 side.states.append((self.now, event))
             else:
                 side.events.append(event)
-        while (call := session.next_call()) is not None:
+        while side.drains_calls and (call := session.next_call()) is not None:
             side.calls.append((call.kind, call.body))
         while side.drains and (message := session.next_message()) is not None:
             side.received.append((self.now, message.body))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -12,7 +13,15 @@ from conftest import RunScript, eventually
 from native import run_natively
 from shell_pair import QUICK, Party, party
 
-from pygase_gevent import AlreadyRunningError, ArgumentError, ArgumentTypeError, Backend, Delivery, GameState
+from pygase_gevent import (
+    AlreadyRunningError,
+    ArgumentError,
+    ArgumentTypeError,
+    Backend,
+    Client,
+    Delivery,
+    GameState,
+)
 
 ORDERED = {"N": Delivery.RELIABLE_ORDERED}
 
@@ -162,3 +171,29 @@ def test_a_signal_ends_server_and_game_loop(run_script: RunScript, signal_name: 
         """
     )
     assert (result.returncode, result.stdout, result.stderr) == (0, "True None\n", "")
+
+
+@pytest.mark.crosses_threads
+def test_a_step_longer_than_the_interval_does_not_starve_the_network() -> None:
+    """Each call takes several turns of the hub; with one turn per step it would take as many steps."""
+
+    def slow_step(game_state: GameState, dt: float) -> dict[str, object]:
+        until = time.monotonic() + 0.03
+        while time.monotonic() < until:
+            pass
+        return {"steps": game_state.steps + 1}
+
+    backend = Backend(GameState(steps=0), slow_step)
+    backend.server.register_event_handler("ECHO", lambda value: value)
+    backend.run_in_thread()
+    client = Client()
+    try:
+        client.connect_in_thread(backend.server.port)
+        client.wait_connected(20)
+        before = backend.game_state_store.get_game_state().steps
+        for number in range(10):
+            assert client.call("ECHO", number, timeout=20) == number
+        assert backend.game_state_store.get_game_state().steps - before < 60
+    finally:
+        client.disconnect()
+        backend.shutdown()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import gevent
@@ -137,6 +138,68 @@ def test_connect_and_disconnect_leave_nothing_behind(net: Party, no_leaks: None)
     server.shutdown()
 
 
+@pytest.mark.crosses_threads
+def test_on_close_is_told_at_the_end_also_where_a_handler_goes_on_for_ever(net: Party) -> None:
+    server = net.server(deliveries=ORDERED)
+    client = net.client(server, config=Config(close_linger_s=0.03, handler_grace_s=0.1))
+    log: list[object] = []
+
+    def handle(number: int) -> None:
+        log.append(number)
+        gevent.sleep(1000)
+
+    client.register_event_handler("N", handle)
+    client.on_close = lambda disconnect: log.append(disconnect.reason)
+    arrived: list[object] = []
+    for number in range(3):
+        server.dispatch_event("N", number, ack_callback=arrived.append)
+    eventually(lambda: log == [0] and len(arrived) == 3)
+    connection = client.connection
+    client.disconnect()
+    assert log == [0, DisconnectReason.GOODBYE]
+    assert connection.stats.drops["connection_over"] == 2
+    assert server.port is not None
+    client.connect_in_thread(server.port)
+    client.wait_connected()
+    server.dispatch_event("N", 7)
+    eventually(lambda: len(log) > 2)
+    assert log == [0, DisconnectReason.GOODBYE, 7]
+
+
+@pytest.mark.crosses_threads
+def test_on_close_is_told_where_nothing_could_be_dialled() -> None:
+    client = Client(config=QUICK)
+    seen: list[Disconnect] = []
+    client.on_close = seen.append
+    with pytest.raises(NoAnswerError):
+        client.connect(1234, "nowhere.invalid")
+    client.connect_in_thread(1234, "nowhere.invalid").join(10.0)
+    assert [disconnect.reason for disconnect in seen] == [DisconnectReason.NO_ANSWER] * 2
+    pumping = Client(config=QUICK, pump_events=True)
+    pumping.on_close = seen.append
+    pumping.connect_in_thread(1234, "nowhere.invalid").join(10.0)
+    assert len(seen) == 2
+    assert pumping.pump() == 1
+    assert len(seen) == 3
+
+
+@pytest.mark.crosses_threads
+def test_connected_again_it_can_call_at_once(net: Party) -> None:
+    server = net.server()
+    server.register_event_handler("ADD", lambda a, b: a + b)
+    client = net.client(server)
+    for _ in range(20):
+        client.disconnect()
+        assert server.port is not None
+        client.connect_in_thread(server.port)
+        assert client.call("ADD", 1, 2) == 3
+
+
+def test_a_timeout_beyond_all_numbers_is_refused() -> None:
+    with pytest.raises(ArgumentError, match="timeout"):
+        Client().wait_until(lambda state: True, 10**400)
+
+
 # --- calls --------------------------------------------------------------------------------------
 
 
@@ -241,6 +304,24 @@ def test_what_a_pumped_handler_raises_is_logged_and_counted(
     eventually(lambda: client.pump() >= 0 and seen == [1])
     assert client.connection.stats.handler_errors == 1
     assert "handler of event 'N'" in caplog.text
+
+
+@pytest.mark.crosses_threads
+def test_a_pumped_handler_may_take_its_time(net: Party, caplog: pytest.LogCaptureFixture) -> None:
+    server = net.server(deliveries=ORDERED)
+    client = net.client(server, config=Config(close_linger_s=0.03, blocked_hub_s=0.02), pump_events=True)
+
+    def handle() -> None:
+        ends_at = time.monotonic() + 0.1
+        while time.monotonic() < ends_at:
+            pass
+        client.disconnect()
+
+    client.register_event_handler("N", handle)
+    server.dispatch_event("N")
+    eventually(lambda: client.pump() and client.connection.stats.events_handled)
+    assert client.connection.stats.handler_errors == 0
+    assert "held the hub" not in caplog.text
 
 
 @pytest.mark.crosses_threads

@@ -273,6 +273,20 @@ def test_a_shut_down_server_that_runs_again_remembers() -> None:
     assert world.server_received[name] == [b"while down"]
 
 
+def test_a_shutdown_in_the_middle_of_a_handshake_does_not_spend_the_ticket() -> None:
+    # The request was taken and its challenge lost: the server used to refuse the ticket in its next run.
+    world, client = joined_world()
+    world.cut()
+    assert world.run(5, lambda: client.core.phase is ClientPhase.RESUMING)
+    world.line_of(client).cut(up=False, down=True)
+    world.run(0.3)
+    world.server.stop()
+    world.run(0.2)
+    world.cut(False)
+    world.server.start()
+    assert world.run(0.5, lambda: connected(client))
+
+
 def test_clocks_stand_still_while_the_server_is_down() -> None:
     world, client = joined_world()
     client.die()

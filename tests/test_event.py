@@ -1,6 +1,7 @@
 """Events on the wire, and which arguments reach a handler."""
 
 import functools
+import tracemalloc
 
 import pytest
 
@@ -75,6 +76,72 @@ def test_whatever_can_be_sent_can_be_read():
 def test_other_values_are_no_events(value):
     with pytest.raises(DecodeError):
         Event.from_bytes(encode(value, config=Config()))
+
+
+def test_many_items_are_refused_on_both_sides_and_many_bytes_are_not():
+    config = Config(max_event_items=20)
+    for value in (list(range(16)), b"x" * 100_000, {"a": [1] * 10, "b": "x" * 1000}):
+        event = Event("X", value)
+        assert Event.from_bytes(event.to_bytes(config), config) == event
+    for value in (list(range(17)), [[], [[]]] * 8, {i: i for i in range(17)}):
+        with pytest.raises(SerializationError, match=r"too many items \(Config.max_event_items\)"):
+            Event("X", value).to_bytes(config)
+        with pytest.raises(DecodeError, match="too many items"):
+            Event.from_bytes(Event("X", value).to_bytes(), config)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\xdd" + (990_000).to_bytes(4, "big") + b"\x90" * 990_000,
+        b"\xdd" + (330_000).to_bytes(4, "big") + b"\x81\x01\x90" * 330_000,
+        b"\xdd\x00\x00\x00\x64" + (b"\xdc\x27\x0f" + b"\xc0" * 9999) * 100,
+    ],
+    ids=["lists", "maps", "nils"],
+)
+def test_a_bomb_is_refused_before_it_is_built(body):
+    data = b"\x92\xa1X" + body + b"\x80"
+    data = b"\x93" + data[1:]
+    tracemalloc.start()
+    try:
+        with pytest.raises(DecodeError, match="too many items"):
+            Event.from_bytes(data)
+        assert tracemalloc.get_traced_memory()[1] < len(data) + 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_type_is_read_without_the_arguments():
+    for event_type in ("", "X", "x" * 31, "x" * 32, "ü" * 127):
+        data = Event(event_type, [1, 2], a=3).to_bytes()
+        assert Event.peek_type(data) == event_type
+        assert Event.peek_type(data[: 3 + len(event_type.encode())]) == event_type
+    for data in (b"", b"\x93", b"\x93\xa2X", b"\x93\xa1\xff", b"\x92\xa1X\x90", b"\x93\xc4\x01X\x90\x80"):
+        with pytest.raises(DecodeError):
+            Event.peek_type(data)
+
+
+def test_the_length_of_a_type_is_bounded_on_both_sides():
+    small, config = Config(max_event_type_bytes=10), Config()
+    assert Event.from_bytes(Event("x" * 10).to_bytes(small), small).type == "x" * 10
+    with pytest.raises(SerializationError, match="event_type: 12 bytes, more than the 10 of"):
+        Event("ü" * 6).to_bytes(small)
+    with pytest.raises(DecodeError):
+        Event.from_bytes(Event("ü" * 6).to_bytes(config), small)
+    with pytest.raises(SerializationError, match="event_type: 256 bytes"):
+        Event("x" * 256).to_bytes()
+    with pytest.raises(ArgumentError, match="max_event_type_bytes must be at most 255"):
+        Config(max_event_type_bytes=256)
+
+
+def test_a_copy_shares_no_container():
+    event = Event.from_bytes(Event("X", [1, {"a": [2]}], b={"c": 3}).to_bytes())
+    copy = event.copy()
+    assert copy == event
+    assert copy.size_bytes == event.size_bytes > 0
+    copy.handler_args[0][1]["a"].append(4)
+    copy.handler_kwargs["b"]["c"] = 5
+    assert event == Event("X", [1, {"a": [2]}], b={"c": 3})
 
 
 def test_other_bytes_are_no_events():

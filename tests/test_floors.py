@@ -33,7 +33,7 @@ FLOORS = {
         """,
     "F2": "hub hub.process hub.signal hub.thread hub.bridge hub.udp hub.watchdog hub.environment",
     "F3": """
-        utils tokens connection statemachine
+        utils tokens connection wire_queue statemachine
         interrupts running mirror calls outbox handling exchange arguments
         network_loop clients pusher server_loop client_loop
         """,

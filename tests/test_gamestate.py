@@ -1,6 +1,8 @@
 """States, updates and their algebra, and the store."""
 
 import copy
+import functools
+import operator
 import pickle
 import threading
 
@@ -115,6 +117,52 @@ def test_a_store_s_merges_lead_from_any_cached_state_to_any_later_one(pushed, da
             assert picture(apply_changes(states[base].to_dict(), update.to_dict())) == pictures[newest]
         else:
             assert base == newest
+
+
+@reproducible
+@given(
+    st.integers(0, 6),
+    named_changes,
+    st.lists(
+        st.tuples(st.integers(0, 6), named_changes), min_size=1, max_size=5, unique_by=lambda part: part[0]
+    ),
+    st.data(),
+)
+def test_a_combined_update_does_to_a_state_of_any_time_order_what_its_parts_do(start, first, parts, data):
+    state = GameState(start) + GameStateUpdate(start + 1, **first)
+    updates = [GameStateUpdate(time_order, **change) for time_order, change in parts]
+    one_by_one = functools.reduce(operator.add, sorted(updates), state)
+    while len(updates) > 1:  # in any order, and grouped in any way
+        update = updates.pop(data.draw(st.integers(0, len(updates) - 1)))
+        place = data.draw(st.integers(0, len(updates) - 1))
+        updates[place] = updates[place] + update
+    combined = updates[0]
+    for same in (combined, sum([combined]), copy.deepcopy(combined), pickle.loads(pickle.dumps(combined))):
+        at_once = state + same
+        assert at_once.time_order == one_by_one.time_order
+        assert picture(at_once.to_dict()) == picture(one_by_one.to_dict())
+
+
+def test_a_state_between_the_parts_of_a_combined_update_gets_the_newer_ones_only():
+    combined = GameStateUpdate(3, x=1) + GameStateUpdate(5, y=1)
+    assert GameState(4, x=0, y=0) + combined == GameState(5, x=0, y=1)
+    assert GameState(2, x=0, y=0) + combined == GameState(5, x=1, y=1)
+    assert GameState(5, x=0, y=0) + combined == GameState(5, x=0, y=0)
+
+
+def test_parts_of_the_same_time_order_count_as_one():
+    combined = GameStateUpdate(3, x=1) + GameStateUpdate(3, x=2, y=2)
+    assert GameState(2) + combined == GameState(3, x=2, y=2)
+    assert GameState(3) + combined == GameState(3)
+
+
+def test_a_combined_update_that_is_assigned_to_is_one_of_its_own():
+    first = GameStateUpdate(3, x=1)
+    combined = first + GameStateUpdate(5, y=1)
+    first.x = 9
+    assert GameState(2) + combined == GameState(5, x=1, y=1)
+    combined.x = 7
+    assert GameState(4) + combined == GameState(5, x=7, y=1)
 
 
 def test_unchanged_parts_are_shared():

@@ -134,6 +134,13 @@ def test_a_handler_that_raises_or_is_killed_is_watched_no_longer(watchdog: Watch
     assert watchdog.blocked == {}
 
 
+def test_what_goes_on_after_its_end_is_nobodys_fault(watchdog: Watchdog, clock: Clock) -> None:
+    with watchdog.watch("handler SHOOT"):
+        watchdog.close()
+        clock.compute(5.0)
+    assert not watchdog.blocked
+
+
 def test_a_real_clock_and_a_real_block() -> None:
     from time import monotonic, perf_counter
 

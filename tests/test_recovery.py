@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 
 from pygase_gevent.config import Config
@@ -155,6 +157,15 @@ def test_packets_beyond_the_limit_count_as_lost() -> None:
     for index in range(12):
         world.send(1.0 + index * 0.001)
     assert [cargo.fate for cargo in world.cargo[:3]] == [["lost"], ["lost"], []]
+
+
+def test_a_peer_that_never_acknowledges_costs_no_more_than_the_limit() -> None:
+    world = World(Config(max_packets_in_flight=10))
+    for index in range(1000):
+        world.send(1.0 + index * 0.001)
+    kept = [weakref.ref(cargo) for cargo in world.cargo]
+    world.cargo.clear()
+    assert sum(cargo() is not None for cargo in kept) <= 10 + 64
 
 
 def test_slow_start_doubles_and_a_loss_halves_once_per_round_trip() -> None:

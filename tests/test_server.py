@@ -260,6 +260,15 @@ def test_kick_and_call_need_a_running_server(net: Party) -> None:
         server.call(address, "N")
 
 
+@pytest.mark.parametrize("junk", [["127.0.0.1", 1], "127.0.0.1", ("127.0.0.1",), 5])
+def test_the_host_is_an_address_or_nobody(net: Party, junk: object) -> None:
+    server = net.server(run=False)
+    with pytest.raises(ArgumentTypeError, match=r"tuple \(host, port\)"):
+        server.host_client = junk  # type: ignore[assignment]
+    server.host_client = ("127.0.0.1", 1)
+    server.host_client = None
+
+
 # --- life ---------------------------------------------------------------------------------------
 
 

@@ -296,6 +296,43 @@ def test_a_full_inbox_slows_the_sender_and_loses_nothing(mode: Delivery) -> None
     assert len(pair.client.acked) == 400
 
 
+@pytest.mark.parametrize("size_bytes", [900, 5000])
+@pytest.mark.parametrize("mode", [Delivery.RELIABLE, Delivery.RELIABLE_ORDERED])
+def test_the_bytes_that_wait_are_bounded_too(mode: Delivery, size_bytes: int) -> None:
+    config = Config(max_event_bytes=10_000, max_received_bytes=20_000, max_reorder_bytes=10_000)
+    pair = Pair(seed=4, link=LinkConditions(loss=0.05, delay_s=0.02), config=config)
+    pair.server.drains = False
+    for index in range(100):
+        pair.send(pair.client, number_body(index, size_bytes), mode, token=index)
+    pair.run(3)
+    session = pair.server.session
+    waiting = []
+    while (message := session.next_message()) is not None:
+        waiting.append(len(message.body))
+    assert session.stats.drops["inbox_full"] > 0
+    assert 10_000 < sum(waiting) <= 20_000 + config.max_reorder_bytes
+    pair.server.drains = True
+    pair.run(30)
+    assert len(waiting) + len(pair.server.received) == 100
+    assert len(pair.client.acked) == 100
+
+
+def test_the_bytes_of_calls_that_wait_are_bounded_too() -> None:
+    config = Config(max_event_bytes=10_000, max_received_bytes=20_000)
+    pair = Pair(link=LinkConditions(delay_s=0.02), config=config)
+    pair.server.drains = False
+    pair.server.drains_calls = False
+    for index in range(20):
+        pair.send(
+            pair.client, number_body(index, 5000), Delivery.RELIABLE, kind=MessageKind.CALL, token=index
+        )
+    pair.run(3)
+    assert len(pair.client.acked) <= 6
+    pair.server.drains_calls = True
+    pair.run(30)
+    assert len(pair.server.calls) == 20
+
+
 def test_acks_state_and_clock_are_taken_from_a_payload_whose_events_are_not() -> None:
     store = GameStateStore(GameState(score=0))
     pair = Pair(link=LinkConditions(delay_s=0.02), config=Config(max_received_events=1))
@@ -451,6 +488,20 @@ def test_welcome_tickets_and_close_arrive_on_a_bad_link() -> None:
         pair.run(0.05)
     pair.run(0.2)
     assert CloseReceived(3, "kicked: ü", 2) in pair.client.events
+
+
+def test_the_newest_tickets_take_the_place_of_the_oldest() -> None:
+    config = Config(resume_tickets=3)
+    pair = Pair(link=LinkConditions(delay_s=0.01), config=config)
+    pair.run(0.1)
+    pair.link.is_cut = True
+    for index in range(10):
+        pair.server.session.queue_ticket(bytes((index,)) * 1000)
+    pair.run(1)
+    pair.link.is_cut = False
+    pair.run(5)
+    tickets = [event.blob for event in pair.client.events if isinstance(event, TicketReceived)]
+    assert sorted(tickets) == [bytes((index,)) * 1000 for index in range(4, 10)]
 
 
 def test_the_welcome_is_the_first_frame_until_it_is_acknowledged() -> None:

@@ -77,6 +77,8 @@ class Watchdog:
             self._previous(event, args)
 
     def _check(self, watch: Watch) -> None:
+        if self._is_closed:  # the switches since were not seen
+            return
         now = self._now()
         held_s = now - watch.since
         watch.since = now

@@ -12,8 +12,6 @@ QUICK_SAMPLES = 5
 """Samples at the start of a connection that come quickly ..."""
 QUICK_INTERVAL_S = 0.05
 """... at this interval."""
-MAX_OUTSTANDING = 8
-"""Requests that may still be answered."""
 SLEW = 0.05
 """A correction runs the clock at most this much faster or slower, so that it never jumps back."""
 JUMP_S = 0.25
@@ -37,7 +35,7 @@ class ServerClock:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._requests: deque[tuple[int, float]] = deque(maxlen=MAX_OUTSTANDING)
+        self._requests: deque[tuple[int, float]] = deque(maxlen=config.max_clock_requests)
         self._samples: deque[tuple[float, float]] = deque(maxlen=SAMPLES)
         self._next_number = 0
         self._asked = 0

@@ -7,7 +7,7 @@ whatever was lost, because the path is the same.
 from __future__ import annotations
 
 from pygase_gevent.config import Config
-from pygase_gevent.protocol.frames import MAX_PAYLOAD_BYTES
+from pygase_gevent.protocol.netcode.packet import MAX_PAYLOAD_BYTES
 
 PACING_GAIN = 1.25
 """Bulk is paced at this many windows per round trip, so that pacing never starves the window."""

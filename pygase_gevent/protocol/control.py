@@ -16,10 +16,6 @@ from pygase_gevent.protocol.frames import MAX_BLOB_BYTES, MAX_TICKET_BYTES
 from pygase_gevent.protocol.packet import PacketBuilder
 from pygase_gevent.protocol.recovery import Carried
 
-MAX_TICKETS = 4
-"""Unacknowledged tickets; the oldest gives way. Twice what a client holds."""
-MAX_CLOCK_ANSWERS = 4
-"""Clock requests that wait for the next packet."""
 CLOSES_PER_LINGER = 4
 """How often the close is repeated within `config.close_linger_s` when nothing else makes a packet leave."""
 
@@ -30,11 +26,12 @@ class ControlSender:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._welcome: _Welcome | None = None
-        self._tickets: deque[_Ticket] = deque()
+        # As many as two connections bring; newer ones take the place of the oldest.
+        self._tickets: deque[_Ticket] = deque(maxlen=2 * config.resume_tickets)
         self._next_ticket = 0
         self._close_frame = b""
         self._close_at = 0.0
-        self._clock_answers: deque[tuple[int, int, float]] = deque(maxlen=MAX_CLOCK_ANSWERS)
+        self._clock_answers: deque[tuple[int, int, float]] = deque(maxlen=config.max_clock_answers)
         self.has_work = False
         """Whether something must leave that has not (the close apart)."""
 
@@ -54,8 +51,6 @@ class ControlSender:
         """Send this until it was acknowledged."""
         if len(blob) > MAX_TICKET_BYTES:
             raise ArgumentError(f"a ticket of {len(blob)} bytes is over the limit of {MAX_TICKET_BYTES}")
-        if len(self._tickets) == MAX_TICKETS:
-            self._tickets.popleft()
         self._tickets.append(_Ticket(self, encode_ticket(self._next_ticket, blob)))
         self._next_ticket += 1
         self.has_work = True

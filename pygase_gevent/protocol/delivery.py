@@ -29,16 +29,13 @@ from pygase_gevent.protocol.messages import (
     Channel,
     ChannelTable,
     MessageOwner,
-    OutgoingMessage,
     QueueBounds,
+    QueuedMessage,
     RetryTimeouts,
 )
 from pygase_gevent.protocol.packet import PacketBuilder
 from pygase_gevent.protocol.redundancy import Redundancy
 from pygase_gevent.protocol.stats import SessionStats
-
-MAX_MISFITS = 4
-"""Channels whose next message does not fit into what is left of a packet before it counts as full."""
 
 
 class MessageSender(MessageOwner):
@@ -58,10 +55,10 @@ class MessageSender(MessageOwner):
         self._channels = ChannelTable(config)
         self._active: deque[Channel] = deque()
         self._blocked: list[Channel] = []
-        self._resends: deque[OutgoingMessage] = deque()
+        self._resends: deque[QueuedMessage] = deque()
         self._timeouts = RetryTimeouts(config)
-        self._large: list[OutgoingMessage] = []
-        self._unsettled: list[OutgoingMessage] = []
+        self._large: list[QueuedMessage] = []
+        self._unsettled: list[QueuedMessage] = []
         self._ordered_bytes = 0
         self._detached_at: float | None = None
         self._was_attached = False
@@ -95,7 +92,7 @@ class MessageSender(MessageOwner):
         )
         if channel.delivery >= RELIABLE:
             retries = 0
-        message = OutgoingMessage(self, channel, body, kind, retries, token, now)
+        message = QueuedMessage(self, channel, body, kind, retries, token, now)
         if channel.delivery == SEQUENCED and channel.waiting:
             # The newest wins: it takes the place of the one that has not left yet.
             older = channel.waiting[0]
@@ -133,7 +130,7 @@ class MessageSender(MessageOwner):
             self._fill_resends(packet, now)
         active = self._active
         misfits = 0
-        while active and misfits < MAX_MISFITS and misfits < len(active):
+        while active and misfits < min(self._config.max_misfits, len(active)):
             channel = active[0]
             if self._fill_from(channel, packet, now):
                 active.popleft()
@@ -194,7 +191,7 @@ class MessageSender(MessageOwner):
             self._put(message, packet, now)
         return True
 
-    def _may_number(self, channel: Channel, message: OutgoingMessage) -> bool:
+    def _may_number(self, channel: Channel, message: QueuedMessage) -> bool:
         """Whether the channel's window lets another message through."""
         if message.frame or (channel is self._channels.unreliable):
             return True
@@ -211,7 +208,7 @@ class MessageSender(MessageOwner):
             return large < self._config.max_transfers
         return True
 
-    def _number(self, message: OutgoingMessage) -> None:
+    def _number(self, message: QueuedMessage) -> None:
         channel = message.channel
         if channel is not self._channels.unreliable:
             message.number = channel.next_number
@@ -220,7 +217,7 @@ class MessageSender(MessageOwner):
             channel.delivery, message.kind, channel.stream, message.number, message.body
         )
 
-    def _begin_transfer(self, message: OutgoingMessage, now: float) -> None:
+    def _begin_transfer(self, message: QueuedMessage, now: float) -> None:
         channel = message.channel
         message.first_sent_at = now
         message.number = channel.next_number
@@ -234,7 +231,7 @@ class MessageSender(MessageOwner):
         self._stats.messages_sent += 1
         self._transfers.add(message.transfer)
 
-    def _put(self, message: OutgoingMessage, packet: PacketBuilder, now: float) -> None:
+    def _put(self, message: QueuedMessage, packet: PacketBuilder, now: float) -> None:
         packet.add(message.frame)
         message.sent_at = now
         message.copies += 1
@@ -262,7 +259,7 @@ class MessageSender(MessageOwner):
 
     # --- what became of it ----------------------------------------------------------------------
 
-    def send_again(self, message: OutgoingMessage) -> None:
+    def send_again(self, message: QueuedMessage) -> None:
         """A message was lost, or timed out."""
         if message.is_resending:
             return
@@ -276,11 +273,11 @@ class MessageSender(MessageOwner):
         message.is_resending = True
         self._resends.append(message)
 
-    def suspect(self, message: OutgoingMessage) -> None:
+    def suspect(self, message: QueuedMessage) -> None:
         """A message may be lost: it rides along if the share allows."""
         self.redundancy.suspect(message)
 
-    def arrived(self, message: OutgoingMessage) -> None:
+    def arrived(self, message: QueuedMessage) -> None:
         """A message arrived. Of a sequenced one that does not mean that it was not too late: see `settle`."""
         if message.channel.delivery == SEQUENCED:
             if message not in self._unsettled:
@@ -305,7 +302,7 @@ class MessageSender(MessageOwner):
             if not message.is_done:
                 self.finish(message, was_delivered)
 
-    def finish(self, message: OutgoingMessage, has_arrived: bool) -> None:
+    def finish(self, message: QueuedMessage, has_arrived: bool) -> None:
         """A message arrived, or is given up."""
         message.is_done = True
         self._bounds.count_out(message)
@@ -391,7 +388,7 @@ class MessageSender(MessageOwner):
         if now - self._detached_at >= self._config.unreliable_lifetime_s:
             self._give_up_unreliable()
 
-    def _is_expired(self, message: OutgoingMessage, now: float) -> bool:
+    def _is_expired(self, message: QueuedMessage, now: float) -> bool:
         return self._was_attached and now - message.queued_at > self._config.unreliable_lifetime_s
 
     def _give_up_unreliable(self) -> None:

@@ -154,8 +154,3 @@ def encode_close(code: int, text: str, flags: int) -> bytes:
     """The close frame (frozen). The text is cut to 200 bytes of UTF-8, between characters."""
     data = text.encode("utf-8", "replace")[:MAX_CLOSE_TEXT_BYTES].decode("utf-8", "ignore").encode()
     return bytes((FrameType.CLOSE, code, flags, len(data))) + data
-
-
-def encode_close_payload(code: int, text: str, flags: int = 0) -> bytes:
-    """A payload with nothing but the close frame (frozen as a whole): for a peer without a session."""
-    return b"\x00" + encode_close(code, text, flags)

@@ -40,9 +40,8 @@ from pygase_gevent.protocol.layout import (
     U64_LAYOUT,
     FrameType,
 )
+from pygase_gevent.protocol.netcode.packet import MAX_PAYLOAD_BYTES
 
-MAX_PAYLOAD_BYTES = 1200
-"""Largest netcode payload (STANDARD.md)."""
 MAX_HEADER_BYTES = 15
 MAX_BLOB_BYTES = 255
 """Largest welcome: its length is one byte."""
@@ -57,8 +56,6 @@ MAX_INLINE_BYTES = 1160
 """Largest message that travels in one frame; larger ones are cut into fragments."""
 MAX_STATE_PART_BYTES = 1140
 """Largest part of a state update: 1200 bytes less the header, a state acknowledgement and its own header."""
-MAX_STATE_DISTANCE = 65_535
-"""How far a base may lie behind the newest state in a part: 16 bits on the wire."""
 
 CLOSE_SHUT_DOWN_SERVER = 1
 """Flag in a close frame: please shut the server down (obeyed if it comes from the host)."""
@@ -261,8 +258,8 @@ def _parse_message(payload: bytes, offset: int, parsed: Payload) -> int:
     flags = payload[offset]
     delivery = flags & 3
     kind = flags >> 2 & 3
-    if kind == 3:
-        raise DecodeError("unknown kind of message")
+    if kind and (kind == 3 or delivery & 1):
+        raise DecodeError("unknown kind of message, or a call in a stream")
     offset += 1
     stream = 0
     number = NO_NUMBER

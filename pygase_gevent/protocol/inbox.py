@@ -59,6 +59,8 @@ class Inbox:
         self._calls: deque[ReceivedMessage] = deque()
         self._results: deque[ReceivedMessage] = deque()
         self._max_calls = 2 * config.max_calls
+        self._event_bytes = 0
+        self._call_bytes = 0
         window = config.reliable_window
         self._retried = ReceivedNumbers(window, may_skip=True)
         self._reliable = ReceivedNumbers(window)
@@ -81,13 +83,20 @@ class Inbox:
 
     def next_event(self) -> ReceivedMessage | None:
         """The next event, oldest first."""
-        return self._events.popleft() if self._events else None
+        if not self._events:
+            return None
+        message = self._events.popleft()
+        self._event_bytes -= len(message.body) + MESSAGE_OVERHEAD_BYTES
+        return message
 
     def next_call(self) -> ReceivedMessage | None:
         """The next result, or else the next call."""
-        if self._results:
-            return self._results.popleft()
-        return self._calls.popleft() if self._calls else None
+        waiting = self._results or self._calls
+        if not waiting:
+            return None
+        message = waiting.popleft()
+        self._call_bytes -= len(message.body)
+        return message
 
     # --- taking ---------------------------------------------------------------------------------
 
@@ -99,7 +108,7 @@ class Inbox:
                 if not self._take(frame, now):
                     fits = False
             return fits
-        has_event_room = self._has_event_room(len(frames))
+        has_event_room = self._has_event_room(len(frames), self._size_of(frames))
         if not has_event_room:
             for reassembly in self._reassemblies.values():
                 reassembly.updated_at = now  # what is refused here is not its sender's silence
@@ -116,10 +125,28 @@ class Inbox:
             return frame.delivery == ORDERED or (frame.delivery == RELIABLE and self._is_first_missing(frame))
         return self._has_transfer_room(frame, set())
 
-    def _has_event_room(self, events: int) -> bool:
+    def _has_event_room(self, events: int, size_bytes: int) -> bool:
         # An empty inbox takes any payload, or a limit below a payload's events would stop everything.
         waiting = len(self._events)
-        return waiting == 0 or waiting + events <= self._config.max_received_events
+        return waiting == 0 or (
+            waiting + events <= self._config.max_received_events
+            and self._event_bytes + size_bytes <= self._config.max_received_bytes
+        )
+
+    def _size_of(self, frames: list[MessageFrame]) -> int:
+        """Bytes that the events of a payload add to those that wait."""
+        size_bytes = 0
+        for frame in frames:
+            if frame.kind == MessageKind.EVENT:
+                size_bytes += MESSAGE_OVERHEAD_BYTES
+                size_bytes += self._completed_bytes(frame) if frame.parts else len(frame.body)
+        return size_bytes
+
+    def _completed_bytes(self, frame: MessageFrame) -> int:
+        """What a fragment adds: the whole message if it is the last one missing."""
+        key = self._key(frame)
+        reassembly = None if key is None else self._reassemblies.get(key)
+        return frame.total_bytes if reassembly is not None and reassembly.missing == 1 else 0
 
     def _has_room(self, frames: list[MessageFrame]) -> bool:
         """Whether all events of a payload fit, and nothing in it breaks a limit."""
@@ -145,7 +172,7 @@ class Inbox:
             if delivery == ORDERED and self._is_early(frame, heads):
                 early_events += 1
                 early_bytes += len(frame.body) + MESSAGE_OVERHEAD_BYTES
-        if events and not self._has_event_room(events):
+        if events and not self._has_event_room(events, self._size_of(frames)):
             self._stats.drops[DropReason.INBOX_FULL] += 1
             return False
         if early_events and (
@@ -207,7 +234,7 @@ class Inbox:
             if sequence <= newest:
                 self._stats.drops[DropReason.STALE_MESSAGE] += 1
                 return True
-            if not self._has_call_room(kind):
+            if not self._has_call_room(kind, len(body)):
                 return False
             self._sequenced[stream] = sequence
             if self._reassemblies:
@@ -220,7 +247,7 @@ class Inbox:
             if numbers.is_beyond(full):
                 self._stats.drops[DropReason.OUTSIDE_WINDOW] += 1
                 return False
-            if not self._has_call_room(kind):
+            if not self._has_call_room(kind, len(body)):
                 return False
             numbers.record(full)
         self._deliver(kind, body)
@@ -258,12 +285,15 @@ class Inbox:
             self._deliver(*early)
         return True
 
-    def _has_call_room(self, kind: int) -> bool:
+    def _has_call_room(self, kind: int, size_bytes: int) -> bool:
         """Calls and results have bounds of their own; an honest peer keeps them by itself."""
         if kind == MessageKind.EVENT:
             return True
         waiting = self._calls if kind == MessageKind.CALL else self._results
-        if len(waiting) < self._max_calls:
+        if not waiting or (
+            len(waiting) < self._max_calls
+            and self._call_bytes + size_bytes <= self._config.max_received_bytes
+        ):
             return True
         self._stats.drops[DropReason.INBOX_FULL] += 1
         return False
@@ -273,7 +303,10 @@ class Inbox:
         message = ReceivedMessage(_KINDS[kind], body)
         if kind == MessageKind.EVENT:
             self._events.append(message)
-        elif kind == MessageKind.CALL:
+            self._event_bytes += len(body) + MESSAGE_OVERHEAD_BYTES
+            return
+        self._call_bytes += len(body)
+        if kind == MessageKind.CALL:
             self._calls.append(message)
         else:
             self._results.append(message)
@@ -337,7 +370,7 @@ class Inbox:
         if reassembly.has(frame.part):
             self._stats.drops[DropReason.DUPLICATE_MESSAGE] += 1
             return True
-        if reassembly.missing == 1 and not self._has_call_room(frame.kind):
+        if reassembly.missing == 1 and not self._has_call_room(frame.kind, frame.total_bytes):
             return False
         body = reassembly.add(frame.part, frame.body, now)
         if body is None:

@@ -34,8 +34,8 @@ class Channel:
         self.delivery = delivery
         self.stream = stream
         self.next_number = 0
-        self.waiting: deque[OutgoingMessage] = deque()
-        self.window: deque[OutgoingMessage] = deque()
+        self.waiting: deque[QueuedMessage] = deque()
+        self.window: deque[QueuedMessage] = deque()
         self.is_active = False
         self.is_blocked = False
 
@@ -103,17 +103,17 @@ class MessageOwner:
 
     __slots__ = ()
 
-    def arrived(self, message: OutgoingMessage) -> None:
+    def arrived(self, message: QueuedMessage) -> None:
         """A packet with it, or all of its fragments, arrived."""
 
-    def send_again(self, message: OutgoingMessage) -> None:
+    def send_again(self, message: QueuedMessage) -> None:
         """It was lost, or timed out."""
 
-    def suspect(self, message: OutgoingMessage) -> None:
+    def suspect(self, message: QueuedMessage) -> None:
         """It may be lost."""
 
 
-class OutgoingMessage(Carried, TransferOwner):
+class QueuedMessage(Carried, TransferOwner):
     """A message from `send` until it is acknowledged or given up."""
 
     __slots__ = (
@@ -217,7 +217,7 @@ class QueueBounds:
         self._calls = 0
         self._call_bytes = 0
 
-    def count_in(self, message: OutgoingMessage) -> None:
+    def count_in(self, message: QueuedMessage) -> None:
         """A message is queued.
 
         Raises:
@@ -241,7 +241,7 @@ class QueueBounds:
             self._call_bytes += message.size_bytes
         message.is_counted = True
 
-    def replace(self, older: OutgoingMessage, newer: OutgoingMessage) -> None:
+    def replace(self, older: QueuedMessage, newer: QueuedMessage) -> None:
         """A newer message takes the place of an older one.
 
         Raises:
@@ -254,7 +254,7 @@ class QueueBounds:
             self.count_in(older)
             raise
 
-    def count_out(self, message: OutgoingMessage) -> None:
+    def count_out(self, message: QueuedMessage) -> None:
         """A message is done, or will not be heard of again."""
         if not message.is_counted:
             return
@@ -274,9 +274,9 @@ class RetryTimeouts:
 
     def __init__(self, config: Config) -> None:
         self._after_s = config.max_probe_timeout_s
-        self._deadlines: deque[tuple[float, OutgoingMessage, int]] = deque()
+        self._deadlines: deque[tuple[float, QueuedMessage, int]] = deque()
 
-    def message_sent(self, message: OutgoingMessage, now: float) -> None:
+    def message_sent(self, message: QueuedMessage, now: float) -> None:
         """A message left: its earlier timeouts count no more."""
         self._deadlines.append((now + self._after_s, message, message.sent_count))
 
@@ -284,7 +284,7 @@ class RetryTimeouts:
         """When the next one times out."""
         return self._deadlines[0][0] if self._deadlines else None
 
-    def next_due(self, now: float) -> OutgoingMessage | None:
+    def next_due(self, now: float) -> QueuedMessage | None:
         """The next message that has timed out."""
         deadlines = self._deadlines
         while deadlines and deadlines[0][0] <= now:

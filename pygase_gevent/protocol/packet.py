@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pygase_gevent.protocol.frames import MAX_PAYLOAD_BYTES
+from pygase_gevent.protocol.netcode.packet import MAX_PAYLOAD_BYTES
 from pygase_gevent.protocol.recovery import Carried
 
 

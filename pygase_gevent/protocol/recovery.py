@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 
 from pygase_gevent.config import Config
+from pygase_gevent.protocol.acks import MASK_BITS
 from pygase_gevent.protocol.congestion import CongestionWindow
 from pygase_gevent.protocol.stats import SessionStats
 
@@ -134,7 +135,7 @@ class Recovery:
         self._round_trip = round_trip
         self._congestion = congestion
         self._sent: deque[SentPacket] = deque()
-        self._recently_lost: deque[SentPacket] = deque()
+        self._recently_lost: deque[SentPacket] = deque(maxlen=MASK_BITS)  # what an acknowledgement reaches
         self._eliciting_in_flight = 0
         self._last_eliciting_at = 0.0
         self._largest_sent = -1
@@ -146,11 +147,6 @@ class Recovery:
         self._loss_time: float | None = None
         self.probe_count = 0
         self.lost_share = 0.0
-
-    @property
-    def has_eliciting_in_flight(self) -> bool:
-        """Whether something is in flight that the peer must acknowledge."""
-        return self._eliciting_in_flight > 0
 
     def packet_sent(self, packet: SentPacket) -> None:
         """A packet left. One that asks for nothing and carried nothing need not be given."""
@@ -294,7 +290,7 @@ class Recovery:
 
     def _take_acked(self, largest: int, mask: int) -> list[SentPacket]:
         acked: list[SentPacket] = []
-        oldest = largest - 64
+        oldest = largest - MASK_BITS
         for packet in self._sent:
             sequence = packet.sequence
             if sequence > largest:
@@ -336,14 +332,14 @@ class Recovery:
         while sent and sent[0].state != OUTSTANDING:
             sent.popleft()
         recently_lost = self._recently_lost
-        while recently_lost and recently_lost[0].sequence < self._largest_acked - 64:
+        while recently_lost and recently_lost[0].sequence < self._largest_acked - MASK_BITS:
             recently_lost.popleft()
 
     def _find_spurious_losses(self, largest: int, mask: int, now: float) -> None:
         """A lost packet that arrives after all: this path reorders more than the thresholds allow for."""
         for packet in self._recently_lost:
             distance = largest - packet.sequence
-            if packet.state != LOST or distance < 0 or distance > 64:
+            if packet.state != LOST or distance < 0 or distance > MASK_BITS:
                 continue
             if distance and not mask >> (distance - 1) & 1:
                 continue

@@ -10,12 +10,10 @@ from __future__ import annotations
 from collections import deque
 
 from pygase_gevent.config import Config
-from pygase_gevent.protocol.messages import OutgoingMessage
+from pygase_gevent.protocol.messages import QueuedMessage
 
 MAX_RIDING_BYTES = 256
 """Larger frames do not ride along: they would push others out."""
-MAX_CANDIDATES = 256
-"""Messages that wait for a ride; the oldest gives way."""
 MAX_BUDGET_BYTES = 2400
 """What may be saved up: two packets."""
 LOSSY_SHARE = 0.005
@@ -37,8 +35,8 @@ class Redundancy:
 
     def __init__(self, config: Config) -> None:
         self._share = config.redundancy_share
-        self._suspects: deque[OutgoingMessage] = deque(maxlen=MAX_CANDIDATES)
-        self._fresh: deque[OutgoingMessage] = deque(maxlen=MAX_CANDIDATES)
+        self._suspects: deque[QueuedMessage] = deque(maxlen=config.max_riding_candidates)
+        self._fresh: deque[QueuedMessage] = deque(maxlen=config.max_riding_candidates)
         self._budget_bytes = float(MAX_BUDGET_BYTES)
         self.lost_share = 0.0
 
@@ -47,7 +45,7 @@ class Redundancy:
         earned = (payload_bytes + PACKET_OVERHEAD_BYTES) * self._share
         self._budget_bytes = min(self._budget_bytes + earned, MAX_BUDGET_BYTES)
 
-    def message_sent(self, message: OutgoingMessage) -> None:
+    def message_sent(self, message: QueuedMessage) -> None:
         """A reliable message left by itself."""
         if self.lost_share > LOSSY_SHARE and len(message.frame) <= MAX_RIDING_BYTES:
             if message.sent_count > 1:
@@ -55,12 +53,12 @@ class Redundancy:
             else:
                 self._fresh.append(message)
 
-    def suspect(self, message: OutgoingMessage) -> None:
+    def suspect(self, message: QueuedMessage) -> None:
         """A later packet arrived before the one with this message."""
         if len(message.frame) <= MAX_RIDING_BYTES:
             self._suspects.append(message)
 
-    def next_message(self, room_bytes: int, now: float) -> OutgoingMessage | None:
+    def next_message(self, room_bytes: int, now: float) -> QueuedMessage | None:
         """The next message that rides along, `None` if there is none, or no room or budget."""
         if self._budget_bytes <= 0:
             return None

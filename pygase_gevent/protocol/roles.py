@@ -8,7 +8,7 @@ from math import inf
 
 from pygase_gevent.config import Config
 from pygase_gevent.protocol.clock import ServerClock
-from pygase_gevent.protocol.control import MAX_TICKETS, ControlSender
+from pygase_gevent.protocol.control import ControlSender
 from pygase_gevent.protocol.fragments import TransferScheduler
 from pygase_gevent.protocol.frame_writer import encode_clock_request
 from pygase_gevent.protocol.frames import Payload
@@ -32,7 +32,8 @@ class Role:
     """What both sides have: events for the owner, the close among them."""
 
     def __init__(self, config: Config) -> None:
-        self._events: deque[SessionEvent] = deque(maxlen=2 * MAX_TICKETS)
+        # A welcome, the close, and as many tickets as the server sends before it waits.
+        self._events: deque[SessionEvent] = deque(maxlen=2 + 2 * config.resume_tickets)
         self._states: deque[SessionEvent] = deque(maxlen=config.recent_states)
 
     def next_event(self) -> SessionEvent | None:

@@ -50,8 +50,6 @@ __all__ = [
     "WelcomeReceived",
 ]
 
-MAX_BURST_PACKETS = 256
-"""Packets that one call of `send_payloads` sends at the most."""
 BARE_PROBE_COUNT = 3
 """Probe timeouts in a row after which a probe without any message is sent, too."""
 HOUSEKEEPING_S = 0.25
@@ -314,7 +312,7 @@ class Session:
             connection.must_ping = False
             connection.ping(now, send)
             sent = 1
-        while sent < MAX_BURST_PACKETS:
+        while sent < self._config.max_burst_packets:
             events_pass = messages.has_work and connection.may_send_events(now)
             has_bulk = self._transfers.has_work or (messages.has_work and not events_pass)
             bulk_passes = has_bulk and connection.may_send_bulk(now)

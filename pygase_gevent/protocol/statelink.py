@@ -185,12 +185,6 @@ class StateInbox:
         self._count_drops()
         return received
 
-    @property
-    def is_ack_due(self) -> bool:
-        """Whether the server should hear which state this client has."""
-        newest = self.receiver.newest
-        return newest is not None and (self._is_due or newest != self._confirmed)
-
     def fill(self, packet: PacketBuilder) -> None:
         """Put the acknowledgement in, until a packet with it was acknowledged."""
         newest = self.receiver.newest

@@ -19,6 +19,7 @@ CORPUS = Path(__file__).parent / "corpus"
 NAMES = (
     "codec",
     "connect_token",
+    "cores",
     "fragments",
     "frames",
     "identity",
@@ -27,7 +28,7 @@ NAMES = (
     "session",
     "statesync",
 )
-UNMEASURED = ("fragments", "netcode", "session")
+UNMEASURED = ("cores", "fragments", "netcode", "session")
 """Targets that look at containers, not at allocations, and are faster where nobody traces those."""
 
 
@@ -36,7 +37,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("command", nargs="?", choices=("bombs",), help="print what decoder bombs cost")
     parser.add_argument("--target", choices=NAMES, help="run this target under atheris")
     parser.add_argument("--seconds", type=int, default=600, help="for so long (default 600)")
-    parser.add_argument("--found", type=Path, help="directory for new inputs (default: a temporary one)")
+    parser.add_argument("--found", type=Path, help="directory for new inputs (default: a new one)")
     options = parser.parse_args(arguments)
     if options.command == "bombs":
         from tests.fuzz.bombs import report
@@ -51,14 +52,13 @@ def main(arguments: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
-    with tempfile.TemporaryDirectory() as temporary:
-        found = options.found or Path(temporary)
-        found.mkdir(parents=True, exist_ok=True)
-        return _fuzz(options.target, options.seconds, found)
+    found = options.found or Path(tempfile.mkdtemp(prefix=f"fuzz-{options.target}-"))
+    found.mkdir(parents=True, exist_ok=True)
+    return _fuzz(options.target, options.seconds, found)
 
 
 def _fuzz(name: str, seconds: int, found: Path) -> int:
-    """Runs a target until an input escapes (the process ends there, and libFuzzer says which) or time is up."""
+    """Runs a target until time is up, or an input escapes: libFuzzer says which, and ends the process."""
     atheris: Any = importlib.import_module("atheris")
     with atheris.instrument_imports(include=["pygase_gevent"]):
         targets = importlib.import_module("tests.fuzz.targets")
@@ -80,7 +80,7 @@ def _fuzz(name: str, seconds: int, found: Path) -> int:
     atheris.Setup(arguments, target)
     if name not in UNMEASURED:
         tracemalloc.start()
-    print(f"{name}: {seconds} s from {time.strftime('%H:%M:%S')}", flush=True)
+    print(f"{name}: {seconds} s from {time.strftime('%H:%M:%S')}, new inputs in {found}", flush=True)
     atheris.Fuzz()  # ends the process
     return 0
 

@@ -127,9 +127,7 @@ def _datagram(source: Source, cipher: PacketCipher, recorded: list[bytes]) -> by
     if way == 3:
         plain = source.blob(PRIVATE_TOKEN_BYTES - 16).ljust(PRIVATE_TOKEN_BYTES - 16, b"\0")
         expire = UNIX_TIME + source.number()
-        sealed = seal_token(
-            plain, protocol_id=PROTOCOL_ID, expire_timestamp=expire, nonce=bytes(24), key=KEY
-        )
+        sealed = seal_token(plain, protocol_id=PROTOCOL_ID, expire_timestamp=expire, nonce=bytes(24), key=KEY)
         return write_request(
             protocol_id=PROTOCOL_ID, expire_timestamp=expire, nonce=bytes(24), private_data=sealed
         )

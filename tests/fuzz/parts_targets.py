@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from itertools import chain
 
 from pygase_gevent.codec import decode, pack
@@ -72,6 +73,8 @@ def fragments(data: bytes) -> None:
 
 def _message_frame(source: Source) -> MessageFrame:
     delivery, kind, stream = source.below(4), source.below(3), source.below(20)
+    if delivery & 1:
+        kind = MessageKind.EVENT  # what else is in a stream does not pass the parser
     number = source.number() if source.flag() else source.number(2)
     if delivery == 0 and source.flag():
         number = -1
@@ -141,7 +144,7 @@ def statesync(data: bytes) -> None:
                 head = (source.number(), source.number(), source.number(8))
                 base = 2**64 - 1 if source.flag() else head[0]
                 body = b"".join(n.to_bytes(8, "little") for n in (base, *head[1:])) + body
-            check_cost(lambda body=body: receiver.receive_transfer(body), len(body))
+            check_cost(partial(receiver.receive_transfer, body), len(body))
         else:
             parts = 1 + source.below(3)
             is_full = source.flag()
@@ -203,5 +206,3 @@ def _carry(encoder: StateEncoder, receiver: StateReceiver, base: int | None) -> 
     assert received is not None
     expected, _ = encoder.store.snapshot()
     assert pack(received.state.to_dict()) == pack(expected.to_dict())
-
-

@@ -8,9 +8,10 @@ payloads that cannot be taken: then the honest stream arrives, each message once
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
-from pygase_gevent.errors import PygaseError
+from pygase_gevent.errors import DecodeError, PygaseError
 from pygase_gevent.event import Delivery
 from pygase_gevent.gamestate import GameState, GameStateStore, GameStateUpdate
 from pygase_gevent.protocol.frame_writer import (
@@ -27,7 +28,7 @@ from pygase_gevent.protocol.frame_writer import (
     encode_ticket,
     encode_welcome,
 )
-from pygase_gevent.protocol.frames import FULL, DecodeError, fragment_size, parse_payload
+from pygase_gevent.protocol.frames import FULL, Payload, fragment_size, parse_payload
 from pygase_gevent.protocol.layout import MessageKind
 from pygase_gevent.protocol.session import Session
 from pygase_gevent.protocol.statesync import StateEncoder
@@ -37,10 +38,11 @@ from tests.fuzz.source import Source
 MAX_STEPS = 80
 MAX_TURNS = 64
 """Timers that may be due one after the other within a step of time."""
+_KINDS = (MessageKind.EVENT, MessageKind.CALL, MessageKind.RESULT)
 BODIES = [b"honest %d" % number for number in range(5)]
 
 
-class _End:
+class End:
     """A session with the netcode sequences that it would have."""
 
     def __init__(self, is_server: bool) -> None:
@@ -97,8 +99,8 @@ def session(data: bytes) -> None:
 def _liar(source: Source, victim_is_server: bool, *, has_witness: bool) -> None:
     store = GameStateStore(GameState(a=1))
     encoder = StateEncoder(store, config=CONFIG, server_clock_us=lambda now: int(now * 1e6))
-    victim = _End(victim_is_server)
-    honest = _End(not victim_is_server)  # whose payloads the liar begins with
+    victim = End(victim_is_server)
+    honest = End(not victim_is_server)  # whose payloads the liar begins with
     now = 1.0
     victim.attach(now)
     honest.attach(now)
@@ -111,7 +113,7 @@ def _liar(source: Source, victim_is_server: bool, *, has_witness: bool) -> None:
             sequence += 1 if action else source.number(2)
             if action == 1:
                 sequence = max(0, sequence - 1 - source.below(80))
-            payload = _payload(source, victim, honest)
+            payload = malicious_payload(source, victim, honest)
             victim.session.receive_payload(sequence, payload, now)
         elif action == 8:
             victim.drain()
@@ -121,31 +123,24 @@ def _liar(source: Source, victim_is_server: bool, *, has_witness: bool) -> None:
                 victim.attach(now)
                 sequence = 0
         elif action == 10:
-            _act(source, victim, encoder, now)
+            act(source, victim, encoder, now)
         elif action == 11:
             if victim_is_server:
                 store.push_update(GameStateUpdate(0, a=source.number(), b=bytes(source.number(2) % 20_000)))
                 victim.session.queue_state(encoder, now)
         elif action == 12:
-            _exchange_out(victim, honest, now)
+            carry(victim, honest, now)
         else:
             now += source.number() / (2000 if action == 13 else 50)
             victim.turn(now)
     check_limits(victim.session)
-    victim.turn(now)
-    victim.drain()
-    victim.session.discard(now)
-    victim.attach(now)
-    victim.session.queue_close(1, "enough", 0, now)
-    victim.turn(now)
-    assert any((parsed := _parse(payload)) and parsed.close for payload in victim.recent)
-    check_limits(victim.session)
+    check_goodbye(victim, now)
     if has_witness:
-        _check_other_client(store, encoder, now)
+        check_other_client(store, encoder, now)
 
 
 def _babbler(source: Source, victim_is_server: bool) -> None:
-    victim, honest = _End(victim_is_server), _End(not victim_is_server)
+    victim, honest = End(victim_is_server), End(not victim_is_server)
     now = 1.0
     victim.attach(now)
     honest.attach(now)
@@ -161,16 +156,16 @@ def _babbler(source: Source, victim_is_server: bool) -> None:
             honest.sequence += 1
         if source.below(3) == 0:
             now += source.number() / 1000
-            _exchange(victim, honest, now)
+            exchange(victim, honest, now)
     for _ in range(200):
         now += 0.05
-        _exchange(victim, honest, now)
+        exchange(victim, honest, now)
         if victim.received == BODIES == honest.received:
             return
     raise AssertionError(f"{victim.received} and {honest.received} arrived")
 
 
-def _can_be_taken(victim: _End, payload: bytes) -> bool:
+def _can_be_taken(victim: End, payload: bytes) -> bool:
     """Whether a session has to take something from a payload: its form is good, and its direction."""
     parsed = _parse(payload)
     if parsed is None:
@@ -181,21 +176,21 @@ def _can_be_taken(victim: _End, payload: bytes) -> bool:
     return not (from_server if victim.is_server else from_client)
 
 
-def _parse(payload: bytes):  # type: ignore[no-untyped-def]
+def _parse(payload: bytes) -> Payload | None:
     return parse_payload(payload, max_frames=CONFIG.max_events_per_packet)
 
 
-def _recent(source: Source, end: _End) -> bytes:
+def _recent(source: Source, end: End) -> bytes:
     return end.recent[source.below(len(end.recent))] if end.recent else b"\0\1"
 
 
-def _exchange(one: _End, other: _End, now: float) -> None:
+def exchange(one: End, other: End, now: float) -> None:
     for sender, receiver in ((one, other), (other, one)):
-        _exchange_out(sender, receiver, now)
+        carry(sender, receiver, now)
         receiver.drain()
 
 
-def _exchange_out(sender: _End, receiver: _End, now: float) -> None:
+def carry(sender: End, receiver: End, now: float) -> None:
     sender.turn(now)
     outbox, sender.outbox = sender.outbox, []
     for sequence, payload in outbox:
@@ -203,7 +198,7 @@ def _exchange_out(sender: _End, receiver: _End, now: float) -> None:
     receiver.session.send_payloads(now, receiver.send)
 
 
-def _send(end: _End, body: bytes, now: float) -> None:
+def _send(end: End, body: bytes, now: float) -> None:
     end.session.send_message(
         body,
         delivery=Delivery.RELIABLE_ORDERED,
@@ -215,7 +210,7 @@ def _send(end: _End, body: bytes, now: float) -> None:
     )
 
 
-def _act(source: Source, victim: _End, encoder: StateEncoder, now: float) -> None:
+def act(source: Source, victim: End, encoder: StateEncoder, now: float) -> None:
     """Something that the victim's own application does."""
     session = victim.session
     choice = source.below(8)
@@ -228,22 +223,20 @@ def _act(source: Source, victim: _End, encoder: StateEncoder, now: float) -> Non
     elif choice == 3 and victim.is_server:
         session.queue_state(encoder, now)
     else:
-        try:
+        with contextlib.suppress(PygaseError):  # a queue is full, and says so
             session.send_message(
                 bytes(source.number(2) % 12_000 if source.flag() else 20),
-                delivery=list(Delivery)[source.below(4)],
+                delivery=(delivery := list(Delivery)[source.below(4)]),
                 stream="ABC"[source.below(3)],
                 retries=source.below(4),
-                kind=(MessageKind.EVENT, MessageKind.CALL, MessageKind.RESULT)[source.below(3)],
+                kind=_KINDS[source.below(3) if delivery is Delivery.RELIABLE else 0],
                 token=source.number(),
                 now=now,
             )
-        except PygaseError:
-            pass  # a queue is full, and says so
     session.send_payloads(now, victim.send)
 
 
-def _payload(source: Source, victim: _End, honest: _End) -> bytes:
+def malicious_payload(source: Source, victim: End, honest: End) -> bytes:
     way = source.below(4)
     if way == 0:
         return source.blob(1200)
@@ -254,12 +247,23 @@ def _payload(source: Source, victim: _End, honest: _End) -> bytes:
         largest = victim.sequence - 1 - source.below(4) if source.below(8) else source.number(4)
         mask = 2**64 - 1 if source.flag() else source.number(8)
         header = encode_header(max(0, largest), mask, source.number(2) / 1e5)
-    parts = [header]
+    return _with_frames(source, header)
+
+
+def any_payload(source: Source) -> bytes:
+    """A payload of a peer that nothing was heard of: well-formed, or any bytes."""
+    if source.below(4) == 0:
+        return source.blob(1200)
+    return _with_frames(source, encode_header(source.number() - 1, source.number(8), 0.0))
+
+
+def _with_frames(source: Source, header: bytes) -> bytes:
+    payload = header
     for _ in range(1 + source.below(6)):
         frame = _frame(source)
-        if sum(map(len, parts)) + len(frame) <= 1200:
-            parts.append(frame)
-    return b"".join(parts)
+        if len(payload) + len(frame) <= 1200:
+            payload += frame
+    return payload
 
 
 def _frame(source: Source) -> bytes:
@@ -315,9 +319,21 @@ _FRAMES: tuple[Callable[[Source], bytes], ...] = (
 )
 
 
-def _check_other_client(store: GameStateStore, encoder: StateEncoder, now: float) -> None:
+def check_goodbye(victim: End, now: float) -> None:
+    """Whatever was said to a session, it can say goodbye over a new connection."""
+    victim.turn(now)
+    victim.drain()
+    victim.session.discard(now)
+    victim.attach(now)
+    victim.session.queue_close(1, "enough", 0, now)
+    victim.turn(now)
+    assert any((parsed := _parse(payload)) and parsed.close for payload in victim.recent)
+    check_limits(victim.session)
+
+
+def check_other_client(store: GameStateStore, encoder: StateEncoder, now: float) -> None:
     """Another client of the same server gets its events, and its state."""
-    server, client = _End(True), _End(False)
+    server, client = End(True), End(False)
     server.attach(now)
     client.attach(now)
     for body in BODIES:
@@ -327,7 +343,7 @@ def _check_other_client(store: GameStateStore, encoder: StateEncoder, now: float
     for _ in range(100):
         now += 0.05
         server.session.queue_state(encoder, now)
-        _exchange(server, client, now)
+        exchange(server, client, now)
         has_state = client.session.state_receiver.newest == newest
         if has_state and server.received == BODIES == client.received:
             return

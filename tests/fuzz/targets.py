@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from pygase_gevent import calls, codec
@@ -32,6 +34,7 @@ from pygase_gevent.protocol.netcode.token import (
     read_challenge_token,
     write_challenge_token,
 )
+from tests.fuzz.cores_target import cores
 from tests.fuzz.measure import DATAGRAM_BYTES, check_cost
 from tests.fuzz.netcode_target import netcode
 from tests.fuzz.parts_targets import fragments, statesync
@@ -91,7 +94,7 @@ def identity(data: bytes) -> None:
     """User data, welcome and ticket; what was read once is written and read again as the same."""
     padded = (b"PGSe" + data).ljust(USER_DATA_BYTES, b"\0")[:USER_DATA_BYTES]
     for user_data in (data, padded):
-        check_cost(lambda user_data=user_data: decode_user_data(user_data, config=CONFIG), len(user_data))
+        check_cost(partial(decode_user_data, user_data, config=CONFIG), len(user_data))
         said = decode_user_data(user_data, config=CONFIG)
         if said is not None:
             assert decode_user_data(encode_user_data(said), config=CONFIG) == said
@@ -128,12 +131,13 @@ def frames(data: bytes) -> None:
     if close is not None:
         assert parsed.close is not None
     bodies = [len(frame.body) for frame in parsed.messages]
-    bodies += [len(frame.data) for frame in (*parsed.states, *parsed.state_fragments)]
+    bodies += [len(frame.data) for frame in parsed.states]
+    bodies += [len(frame.data) for frame in parsed.state_fragments]
     assert sum(bodies) <= len(payload)
     written = _write(parsed)
     again = parse_payload(written, max_frames=CONFIG.max_events_per_packet)
     assert again is not None
-    assert abs(again.ack_delay_s - parsed.ack_delay_s) <= 16e-6
+    assert abs(again.ack_delay_s - parsed.ack_delay_s) <= 17e-6  # a step of the wire
     for name in Payload.__slots__:
         if name != "ack_delay_s":
             assert getattr(again, name) == getattr(parsed, name), name
@@ -155,9 +159,7 @@ def _write(parsed: Payload) -> bytes:
     parts += [frame_writer.encode_state_part(*frame) for frame in parsed.states]
     for part in parsed.state_fragments:
         prefix = frame_writer.encode_state_fragment_prefix(part.transfer)
-        parts.append(
-            frame_writer.encode_fragment(prefix, part.part, part.parts, part.total_bytes, part.data)
-        )
+        parts.append(frame_writer.encode_fragment(prefix, part.part, part.parts, part.total_bytes, part.data))
     parts += map(_write_message, parsed.messages)
     if parsed.is_ack_eliciting or parsed.has_others:
         parts += _quiet(parsed)
@@ -178,16 +180,16 @@ def _quiet(parsed: Payload) -> list[bytes]:
 def _has_control(parsed: Payload) -> bool:
     lists = parsed.states or parsed.state_fragments or parsed.tickets
     single = (parsed.welcome, parsed.close, parsed.clock_answer)
-    return bool(lists) or any(it is not None for it in single) or max(
-        parsed.clock_request, parsed.state_ack
-    ) >= 0
+    return (
+        bool(lists)
+        or any(it is not None for it in single)
+        or max(parsed.clock_request, parsed.state_ack) >= 0
+    )
 
 
 def _write_message(frame: MessageFrame) -> bytes:
     if not frame.parts:
-        return frame_writer.encode_message(
-            frame.delivery, frame.kind, frame.stream, frame.number, frame.body
-        )
+        return frame_writer.encode_message(frame.delivery, frame.kind, frame.stream, frame.number, frame.body)
     prefix = frame_writer.encode_fragment_prefix(frame.delivery, frame.kind, frame.stream, frame.number)
     return frame_writer.encode_fragment(prefix, frame.part, frame.parts, frame.total_bytes, frame.body)
 
@@ -223,11 +225,17 @@ def _has_marks(value: Any) -> bool:
 
 def messages(data: bytes) -> None:
     """Events, calls and results: what an application's messages are read as."""
+    check_cost(partial(_read_message, data), len(data))
+    try:
+        event_type = Event.peek_type(data, CONFIG)
+    except DecodeError:
+        event_type = None
     try:
         event = Event.from_bytes(data, CONFIG)
     except DecodeError:
         pass
     else:
+        assert event.type == event_type
         written = event.to_bytes(CONFIG)
         assert Event.from_bytes(written, CONFIG).to_bytes(CONFIG) == written
     try:
@@ -252,6 +260,11 @@ def messages(data: bytes) -> None:
         assert isinstance(value, str)
 
 
+def _read_message(data: bytes) -> None:
+    with suppress(DecodeError):
+        Event.from_bytes(data, CONFIG)
+
+
 def _value(written: bytes) -> tuple[int, Any]:
     number, _, value = calls.decode_result(written, config=CONFIG)
     return number, value
@@ -260,6 +273,7 @@ def _value(written: bytes) -> tuple[int, Any]:
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "codec": decoder,
     "connect_token": connect_token,
+    "cores": cores,
     "fragments": fragments,
     "frames": frames,
     "identity": identity,

@@ -15,12 +15,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import pytest
+
 from pygase_gevent import Client, Server
 
 LIMIT_S = 30.0
 """How long anything may take before a test calls it not happening. Generous: nothing is timed here."""
 LATE = {"duplicate_message", "stale_message", "too_old", "state_stale", "state_unknown_base", "state_crowded"}
 REPOSITORY = Path(__file__).resolve().parents[2]
+PATCHING = pytest.mark.parametrize("is_patched", [False, True], ids=["plain", "patched"])
 PATCHED = "from gevent import monkey; monkey.patch_all(); "
 RUN_MODULE = "import runpy; runpy.run_module({!r}, run_name='__main__', alter_sys=True)"
 

@@ -8,10 +8,9 @@ import socket
 import pytest
 
 from .game import ENTITIES, Player, is_consistent
-from .support import Program, eventually, free_udp_port
+from .support import PATCHING, Program, eventually, free_udp_port
 
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-PATCHING = pytest.mark.parametrize("is_patched", [False, True], ids=["plain", "patched"])
 
 
 def ends_clean(program: Program) -> None:

@@ -13,7 +13,7 @@ from pygase_gevent import Config, ConnectionStatus, DisconnectReason
 from pygase_gevent.testing.relay import Relay
 
 from .game import Address, Game, Player
-from .support import Program, eventually, free_udp_port, is_exactly
+from .support import PATCHING, Program, eventually, free_udp_port, is_exactly
 
 SCALE = 5
 """Session times of the regular suite are the real ones divided by this."""
@@ -222,10 +222,11 @@ def test_server_does_not_come_back(table: Table) -> None:
     eventually(lambda: not table.player.thread.is_alive())
 
 
-def test_server_process_killed_and_started_anew() -> None:
+@PATCHING
+def test_server_process_killed_and_started_anew(is_patched: bool) -> None:
     """Nobody says goodbye; the next process knows nothing, and takes the client as a new one."""
     port = free_udp_port()
-    with Program("server", port) as first, Player(port) as player:
+    with Program("server", port, is_patched=is_patched) as first, Player(port) as player:
         player.wait_playing()
         for number in range(10):
             player.send_line(number)
@@ -235,7 +236,7 @@ def test_server_process_killed_and_started_anew() -> None:
         first.wait_end()
         for number in range(10, 15):
             player.send_line(number)  # nobody is there: these are pending, and will be discarded
-        with Program("server", port) as second:
+        with Program("server", port, is_patched=is_patched) as second:
             eventually(lambda: player.hooks == ["connect", "drop", "connect"], lambda: player.hooks)
             assert player.client.connection.session_id != session_id
             for number in range(20):
@@ -250,16 +251,57 @@ def test_server_process_killed_and_started_anew() -> None:
     assert player.hooks == ["connect", "drop", "connect", "close"]
 
 
-def test_client_process_killed() -> None:
+@PATCHING
+def test_client_process_killed(is_patched: bool) -> None:
     game = Game(config=BRIEF)
     game.run_in_thread()
-    with Program("client", game.server.port) as client:
+    with Program("client", game.server.port, is_patched=is_patched) as client:
         client.wait_line("connected")
         address = game.only_client
         client.send_signal(signal.SIGKILL)
         eventually(lambda: game.hooks_of(address) == ["join", "drop", "leave"], lambda: game.hooks)
     assert not game.server.connections
     game.backend.shutdown()
+
+
+def stop_for_three_seconds(program: Program) -> None:
+    """What a laptop lid or a debugger does; shorter than the server's timeout."""
+    program.send_signal(signal.SIGSTOP)
+    time.sleep(3.0)
+    program.send_signal(signal.SIGCONT)
+
+
+@PATCHING
+def test_client_process_stopped_and_continued(is_patched: bool) -> None:
+    """It finds what arrived meanwhile before it judges the silence: nothing happened."""
+    game = Game()
+    game.run_in_thread()
+    with Program("client", game.server.port, is_patched=is_patched) as client:
+        client.wait_line("connected")
+        address = game.only_client
+        stop_for_three_seconds(client)
+        assert game.server.call(address, "ECHO", "awake", timeout=30) == "awake"
+        assert "drop" not in game.hooks_of(address)
+        client.send_signal(signal.SIGTERM)
+        assert client.wait_end() == 0
+    game.backend.shutdown()
+
+
+@PATCHING
+def test_server_process_stopped_and_continued(is_patched: bool) -> None:
+    """The client notices, and resumes when the server is back."""
+    port = free_udp_port()
+    with Program("server", port, is_patched=is_patched) as server, Player(port) as player:
+        player.wait_playing()
+        for number in range(10):
+            player.send_line(number)
+        session_id = player.client.connection.session_id
+        stop_for_three_seconds(server)
+        for number in range(10, 20):
+            player.send_line(number)
+        player.client.wait_until(lambda state: state.lines == 20, timeout=30)
+        assert player.client.connection.session_id == session_id
+        assert player.hooks in (["connect", "drop", "resume"], ["connect"])
 
 
 def ends(player: Player, act: Callable[[], object]) -> DisconnectReason:

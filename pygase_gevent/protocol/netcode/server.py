@@ -42,7 +42,7 @@ from pygase_gevent.protocol.netcode.used_tokens import UsedTokens
 
 FIRST_GLOBAL_SEQUENCE = 2**63
 """Packets sent before a client has its slot are sealed with the same key as those after it, which
-count from zero. So they count in the upper half of the sequences, from here at every start."""
+count from zero. So they count in the upper half of the sequences, from here on, also over restarts."""
 
 _FROM_PEER = accepted_types(
     PacketType.RESPONSE, PacketType.KEEP_ALIVE, PacketType.PAYLOAD, PacketType.DISCONNECT
@@ -96,17 +96,16 @@ class NetcodeServer:
         self._peers_by_client_id: dict[int, NetcodePeer] = {}
         self._half_open = HalfOpenTable(config, self._associated_data)
         self._used_tokens = UsedTokens(config)
+        # Never anew: a token of a handshake under way is good over a restart, and no key sees one twice.
+        self._global_sequence = FIRST_GLOBAL_SEQUENCE
         self._events: deque[PeerEvent] = deque()
         self._outgoing: list[tuple[bytes, Address]] = []
 
     def start(self, now: float) -> None:
-        """Starts, or starts again: no client is connected, and no token used before is good."""
+        """Starts, or starts again: no client is connected, and handshakes under way begin anew."""
         self.stop()
         self._challenge_cipher = ChallengeCipher(self._entropy(KEY_BYTES))
         self._challenge_sequence = 0
-        self._global_sequence = FIRST_GLOBAL_SEQUENCE
-        # The sequences start anew, so a key that has seen some of them must not see them again.
-        self._used_tokens.spend_all(now)
         self._limits = HandshakeLimits(self._config, now)
         self._free_indices: list[int] = []
         self._next_sweep = now

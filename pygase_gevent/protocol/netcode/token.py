@@ -94,7 +94,9 @@ class ConnectToken:
             DecodeError: it is not a valid netcode 1.02 connect token.
         """
         if len(data) != CONNECT_TOKEN_BYTES:
-            raise DecodeError(f"a connect token has {CONNECT_TOKEN_BYTES} bytes, not {len(data)}")
+            raise DecodeError(
+                f"a connect token has {CONNECT_TOKEN_BYTES} bytes, not {len(data)} (base64 is to be decoded first)"
+            )
         version, protocol_id, created, expires, nonce, private_data, timeout = _public_head.unpack_from(data)
         if version != VERSION_INFO:
             raise DecodeError("not a connect token of netcode 1.02")

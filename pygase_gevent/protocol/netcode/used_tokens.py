@@ -50,11 +50,6 @@ class UsedTokens:
         self._pending.pop(mac, None)
         self._spent[mac] = now
 
-    def spend_all(self, now: float) -> None:
-        """No token used so far is good any more: the server's sequences are about to start anew."""
-        self._spent.update(dict.fromkeys(self._pending, now))
-        self._pending.clear()
-
     def _make_room(self, now: float) -> bool:
         if len(self._pending) + len(self._spent) < self._capacity:
             return True

@@ -15,6 +15,7 @@ from ..game import DELIVERIES
 
 def main(port: int, *, in_thread: bool) -> None:
     client = Client(deliveries=DELIVERIES)
+    client.register_event_handler("ECHO", lambda value: value)
     client.on_connect = lambda: print("connected")
     client.on_close = lambda reason: print("closed", reason)
     if in_thread:
