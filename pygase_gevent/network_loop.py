@@ -153,13 +153,11 @@ class NetworkLoop:
                 self.environment.sleep(self.config.dense_interval_s)
 
     def _receive(self, socket: UdpSocket, until: float) -> bool:
-        """Give datagrams to the core, one batch and no longer than `until`; whether there may be more."""
+        """Give datagrams to the core, one batch and no longer than `until`; whether there were any."""
         environment, config = self.environment, self.config
         arrived = self._arrived
-        is_full_batch = False
         if not arrived:
             arrived.extend(socket.receive_batch(config.receive_batch, config.receive_batch_s))
-            is_full_batch = len(arrived) >= config.receive_batch
         if not arrived:
             return False
         now, unix_time = environment.now(), environment.unix_time()
@@ -181,7 +179,7 @@ class NetworkLoop:
         if elapsed >= config.dense_window_s:
             self._is_dense = self._arrivals > config.dense_datagrams_per_s * elapsed
             self._arrivals, self._arrivals_since = 0, now
-        return is_full_batch or bool(arrived)
+        return True
 
     def _turn(self) -> None:
         self._is_turn_due = False

@@ -335,6 +335,8 @@ def _parse_control(payload: bytes, offset: int, parsed: Payload) -> int:
         return _parse_state(payload, offset + 13, newest, FULL, index, count, length, parsed)
     if frame_type == FrameType.STATE_FRAGMENT:
         _, transfer, index, count, total_bytes = STATE_FRAGMENT_LAYOUT.unpack_from(payload, offset)
+        if parsed.state_fragments and parsed.state_fragments[0].transfer != transfer:
+            raise DecodeError("fragments of two state transfers")
         start = offset + 11
         end = start + fragment_size(index, count, total_bytes)
         data = _slice(payload, start, end)
@@ -371,8 +373,8 @@ def _parse_state(
     length: int,
     parsed: Payload,
 ) -> int:
-    if index >= count:
-        raise DecodeError("bad state part")
+    if index >= count or (parsed.states and parsed.states[0].newest != newest):
+        raise DecodeError("bad state part, or parts of two updates")
     clock_us = 0
     if index == 0:
         (clock_us,) = U64_LAYOUT.unpack_from(payload, start)

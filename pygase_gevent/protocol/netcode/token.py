@@ -95,7 +95,7 @@ class ConnectToken:
         """
         if len(data) != CONNECT_TOKEN_BYTES:
             raise DecodeError(
-                f"a connect token has {CONNECT_TOKEN_BYTES} bytes, not {len(data)} (base64 is to be decoded first)"
+                f"it has {len(data)} bytes instead of {CONNECT_TOKEN_BYTES} (base64 is to be decoded first)"
             )
         version, protocol_id, created, expires, nonce, private_data, timeout = _public_head.unpack_from(data)
         if version != VERSION_INFO:
