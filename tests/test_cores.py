@@ -126,6 +126,19 @@ def test_goodbye_arrives_on_a_lossy_line() -> None:
     assert heard >= 19  # each of several sends would have to be lost
 
 
+def test_a_goodbye_before_the_welcome_is_heard_too() -> None:
+    """The server has resumed the session; the client, which does not know yet, leaves."""
+    world, client = joined_world(line=LinkOptions(delay_s=0.05))
+    world.cut()
+    world.run(3)
+    world.cut(False)
+    assert world.run(5, lambda: "PeerResumed" in world.names())
+    assert client.core.phase is ClientPhase.RESUMING
+    client.disconnect()
+    world.run(0.5)
+    assert world.names() == ["PeerJoined", "PeerResumed", "PeerLeft"]
+
+
 def test_a_goodbye_that_crosses_the_servers_shutdown_is_a_goodbye() -> None:
     world, client = joined_world()
     client.disconnect()

@@ -148,8 +148,8 @@ COUNT = 13 + 8 + 8 + 8 + 24 + 1024 + 4
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "2048 bytes, not 0"),
-        (generate().to_bytes() + b"\0", "2048 bytes, not 2049"),
+        (b"", "0 bytes instead of 2048"),
+        (generate().to_bytes() + b"\0", "2049 bytes instead of 2048"),
         (changed(0, b"NETCODE 1.01"), "netcode 1.02"),
         (changed(21, b"\xff" * 8), "expire before"),
         (changed(COUNT, b"\0"), "1 to 32 servers, not 0"),

@@ -129,6 +129,8 @@ class ClientCore:
         self._now = now
         if self.phase is not ClientPhase.CONNECTED:
             if self.phase not in (ClientPhase.CLOSING, ClientPhase.CLOSED):
+                if self._netcode is not None:  # the server may have let it in already
+                    self._netcode.disconnect(now)
                 self._close(DisconnectReason.GOODBYE, "", by_peer=False)
             return
         self.phase = ClientPhase.CLOSING

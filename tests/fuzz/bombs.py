@@ -208,6 +208,7 @@ def _payloads() -> list[Bomb]:
     far = (encode_message(RELIABLE, 0, 0, 4095 - number, b"") for number in range(300))
     retried = (encode_message(UNRELIABLE, 0, 0, 2**31 - 1 - number, b"") for number in range(300))
     state = encode_state_part(1, FULL, 0, 1, 0, VALUES["lists of 15 in each other"][:MAX_STATE_PART_BYTES])
+    two = (encode_state_part(2 + number, 1, 0, 1, 0, b"\x80") for number in range(50))
     half = encode_state_part(1, FULL, 0, 1, 0, b"\x82\xabgame_status\x00\xa1a\xdc\xff\xff")
     from_client = {
         "1199 pings": HEADER + b"\x01" * 1199,
@@ -224,6 +225,7 @@ def _payloads() -> list[Bomb]:
         "last of 255 parts, of 80 states": _payload(*parts),
         "a state of lists in each other": _payload(state),
         "half a state": _payload(half),
+        "50 deltas, each on the one before": _payload(*two),
         "100 tickets": _payload(*(encode_ticket(number, b"t") for number in range(200))),
     }
     dense = {
