@@ -247,6 +247,8 @@ class Config:
     """A handler or time step that holds the hub for longer is named in the log."""
     blocked_log_s: float = 60.0
     """... once in this time for each of them."""
+    max_blocked_names: int = 1024
+    """Names of such handlers that are remembered, one per handler and client."""
 
     # --- quality --------------------------------------------------------------------------------
     bad_latency_s: float = 0.25

@@ -40,6 +40,7 @@ class Watchdog:
         self.blocked: Counter[str] = Counter()
         """How often each name held the hub for longer than `blocked_hub_s`."""
         self._limit_s = config.blocked_hub_s
+        self._max_names = config.max_blocked_names
         self._log_interval_s = config.blocked_log_s
         self._now = now
         self._loop = gevent.get_hub().loop
@@ -85,6 +86,8 @@ class Watchdog:
         if held_s <= self._limit_s:
             return
         name = watch.name
+        if name not in self.blocked and len(self.blocked) >= self._max_names:
+            name = "another handler"
         self.blocked[name] += 1
         last_logged = self._last_logged.get(name)
         if last_logged is None or now - last_logged >= self._log_interval_s:

@@ -97,6 +97,8 @@ class NoSessionOutlives(Checker):
         server = self._world.server
         since_s = self._since_look_s(server)
         for peer in server.core.sessions.values():
+            if peer.attachment is not None:  # netcode's keep-alives are words, too
+                self._heard(peer.session, self._world.now - peer.attachment.last_receive_time - since_s)
             self._grow(peer.session, since_s, f"the server's session with {peer.name}", server.is_asleep)
         self._looked_at[server] = _clock(server)
         for client in self._world.clients:
@@ -104,6 +106,10 @@ class NoSessionOutlives(Checker):
                 since_s = self._since_look_s(client)
                 self._grow(client.session, since_s, f"{client.name}'s session", client.is_asleep)
             self._looked_at[client] = _clock(client)
+
+    def _heard(self, session: object, silence_s: float) -> None:
+        assert isinstance(session, TappedSession)
+        self._silence_s[session] = min(self._silence_s.get(session, 0.0), silence_s)
 
     def _since_look_s(self, host: Host) -> float:
         """What passed since the last look, on the clock that the host's sessions go by."""
