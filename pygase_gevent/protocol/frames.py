@@ -258,8 +258,8 @@ def _parse_message(payload: bytes, offset: int, parsed: Payload) -> int:
     flags = payload[offset]
     delivery = flags & 3
     kind = flags >> 2 & 3
-    if kind and (kind == 3 or delivery & 1):
-        raise DecodeError("unknown kind of message, or a call in a stream")
+    if kind and (kind == 3 or delivery != RELIABLE):
+        raise DecodeError("unknown kind of message, or a call that is not reliable")
     offset += 1
     stream = 0
     number = NO_NUMBER

@@ -202,6 +202,7 @@ def test_a_handlers_exception_is_logged_with_event_type_and_client_counted_and_e
     name = only_address(server)
     client.dispatch_event("BROKEN", retries=3)
     eventually(lambda: server.connections[name].stats.handler_errors == 1)
+    eventually(lambda: [record for record in caplog.records if record.levelno >= logging.ERROR])
     (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert record.name.startswith("pygase_gevent")
     assert "BROKEN" in record.getMessage()

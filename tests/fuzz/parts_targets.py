@@ -73,8 +73,8 @@ def fragments(data: bytes) -> None:
 
 def _message_frame(source: Source) -> MessageFrame:
     delivery, kind, stream = source.below(4), source.below(3), source.below(20)
-    if delivery & 1:
-        kind = MessageKind.EVENT  # what else is in a stream does not pass the parser
+    if delivery != RELIABLE:
+        kind = MessageKind.EVENT  # all else does not pass the parser
     number = source.number() if source.flag() else source.number(2)
     if delivery == 0 and source.flag():
         number = -1

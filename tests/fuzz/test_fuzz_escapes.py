@@ -13,7 +13,7 @@ from pygase_gevent.protocol.frame_writer import (
     encode_state_fragment_prefix,
     encode_state_part,
 )
-from pygase_gevent.protocol.layout import ORDERED, SEQUENCED, MessageKind
+from pygase_gevent.protocol.layout import ORDERED, SEQUENCED, UNRELIABLE, MessageKind
 from pygase_gevent.protocol.session import Session
 from pygase_gevent.protocol.stats import DropReason
 from tests.fuzz.measure import BOMB_BYTES, DATAGRAM_BYTES, peak_of
@@ -21,13 +21,13 @@ from tests.fuzz.parts_targets import CONFIG, check_limits
 from tests.fuzz.session_target import End
 
 
-def test_calls_and_results_come_in_no_stream() -> None:
-    """Those in streams passed the limits of calls, of streams and of reordering."""
+def test_calls_and_results_that_are_not_reliable_are_refused() -> None:
+    """Those in streams passed the limits of calls, streams and reordering, unreliable ones that of calls."""
     session = Session(config=CONFIG, is_server=True, now=0.0)
     session.attach(0.0)
     frames = [
         encode_message(delivery, kind, stream, number, b"body")
-        for delivery in (ORDERED, SEQUENCED)
+        for delivery in (ORDERED, SEQUENCED, UNRELIABLE)
         for kind in (MessageKind.CALL, MessageKind.RESULT)
         for stream in (0, CONFIG.max_streams, 60_000)
         for number in (0, 1, 9)
