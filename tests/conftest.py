@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.patched_process import PatchedProcess
+from tests.beside import Beside, start_integration, start_patched
 
 pytest_plugins = "pygase_gevent.testing.plugin"  # as the entry point does where it is installed
 
@@ -21,42 +21,50 @@ IS_PATCHED = "PYGASE_TESTS_PATCHED" in os.environ
 HANG_S = 60 if IS_PATCHED else 200
 """A test that takes longer hangs: its stacks are printed and the run ends."""
 REAL_STDERR = pytest.StashKey[int]()
-PATCHED_PROCESS = pytest.StashKey[PatchedProcess]()
+BESIDE = pytest.StashKey[dict[str, Beside]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "crosses_threads: runs a second time in a process under patch_all()")
-    config.addinivalue_line("markers", "looks_at_patched_process: comes last, when that process has run")
+    config.addinivalue_line("markers", "looks_beside: comes last, when what runs beside has run")
     config.addinivalue_line("markers", "slow: takes minutes, in real time; runs only with `-m slow`")
     config.stash[REAL_STDERR] = os.dup(2)  # while a test runs, 2 is pytest's
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    items.sort(key=_looks_at_patched_process)
+    items.sort(key=_looks_beside)
     if "slow" not in config.option.markexpr:
         items[:] = [item for item in items if item.get_closest_marker("slow") is None]
     if IS_PATCHED:
-        items[:] = [item for item in items if not _looks_at_patched_process(item)]
+        items[:] = [item for item in items if not _looks_beside(item)]
+    elif sum(map(_looks_beside, items)) > 1:  # a run of everything
+        items[:] = [item for item in items if "integration" not in item.path.parts]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    if any(map(_looks_at_patched_process, session.items)) and not session.config.option.collectonly:
-        session.config.stash[PATCHED_PROCESS] = PatchedProcess()
+    if not session.config.option.collectonly:
+        beside = session.config.stash[BESIDE] = {}
+        for item in filter(_looks_beside, session.items):
+            is_patched = item.name.endswith("[patched]")
+            beside["patched" if is_patched else "integration"] = (
+                start_patched() if is_patched else start_integration()
+            )
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    if (process := config.stash.get(PATCHED_PROCESS, None)) is not None:
+    for process in config.stash.get(BESIDE, {}).values():
         process.kill()
 
 
-def _looks_at_patched_process(item: pytest.Item) -> bool:
-    return item.get_closest_marker("looks_at_patched_process") is not None
+def _looks_beside(item: pytest.Item) -> bool:
+    return item.get_closest_marker("looks_beside") is not None
 
 
 @pytest.fixture
-def patched_process(request: pytest.FixtureRequest) -> PatchedProcess:
-    """The run under `patch_all()` that goes on beside this one."""
-    return request.config.stash[PATCHED_PROCESS]
+def beside(request: pytest.FixtureRequest) -> dict[str, Beside]:
+    """The runs that go on beside this one."""
+    return request.config.stash[BESIDE]
 
 
 @pytest.fixture(autouse=True)

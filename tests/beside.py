@@ -1,4 +1,4 @@
-"""The process in which the tests that cross threads run under `patch_all()`."""
+"""Runs of a part of the tests in processes of their own, beside the rest."""
 
 from __future__ import annotations
 
@@ -13,20 +13,17 @@ from pathlib import Path
 TESTS = Path(__file__).parent
 
 
-class PatchedProcess:
-    """Runs while the other tests do; its output goes to a file."""
+class Beside:
+    """A pytest that runs while the other tests do; its output goes to a file.
 
-    def __init__(self) -> None:
+    Args:
+        *command: what Python is given.
+    """
+
+    def __init__(self, *command: str) -> None:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
-            [
-                sys.executable,
-                TESTS / "run_patched.py",
-                "-m",
-                "crosses_threads and not slow",
-                "-p",
-                "no:cacheprovider",
-            ],
+            [sys.executable, *command, "-p", "no:cacheprovider"],
             cwd=TESTS.parent,
             stdout=self._output,
             stderr=subprocess.STDOUT,
@@ -49,3 +46,13 @@ class PatchedProcess:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+
+
+def start_patched() -> Beside:
+    """Every test that crosses threads, in a process where `patch_all()` came first."""
+    return Beside(str(TESTS / "run_patched.py"), "-m", "crosses_threads and not slow")
+
+
+def start_integration() -> Beside:
+    """The integration tests, which mostly wait."""
+    return Beside("-m", "pytest", str(TESTS / "integration"))
