@@ -1,4 +1,4 @@
-"""Fixtures for all tests, and the marker that has a test run under `patch_all()` too (test_patched.py)."""
+"""Fixtures for all tests, and the markers of those that run beside the others (test_beside.py)."""
 
 from __future__ import annotations
 
