@@ -11,6 +11,9 @@ from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError, ArgumentTypeError
 from pygase_gevent.event import Delivery, Event
 from pygase_gevent.exchange import encode_event
+from pygase_gevent.hub.environment import current_environment
+from pygase_gevent.outbox import OutgoingMessage
+from pygase_gevent.protocol.session import MessageKind
 from pygase_gevent.protocol.token_source import TokenSource
 
 OPEN_MODE_KEY = bytes(32)
@@ -132,8 +135,8 @@ class EventEncoder:
         kwargs: dict[str, Any],
         retries: int,
         ack_callback: object,
-    ) -> tuple[bytes, Delivery]:
-        """An event's bytes and how it travels.
+    ) -> OutgoingMessage:
+        """An event as a message that is ready to be queued.
 
         Raises:
             ArgumentTypeError, ArgumentError: of event type, `retries` or `ack_callback`.
@@ -150,4 +153,12 @@ class EventEncoder:
         if ack_callback is not None:
             check_function(ack_callback, "ack_callback")
         body = encode_event(Event(event_type, *args, **kwargs), self._config)
-        return body, self._deliveries.get(event_type, Delivery.UNRELIABLE)
+        return OutgoingMessage(
+            body,
+            MessageKind.EVENT,
+            delivery=self._deliveries.get(event_type, Delivery.UNRELIABLE),
+            stream=event_type,
+            dispatched_at=current_environment().now(),
+            retries=retries,
+            token=ack_callback,
+        )

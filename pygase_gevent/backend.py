@@ -13,7 +13,7 @@ from pygase_gevent.arguments import check_interval
 from pygase_gevent.config import Config
 from pygase_gevent.event import Handler
 from pygase_gevent.gamestate import GameState, GameStateStore
-from pygase_gevent.hub.environment import Environment, current_environment
+from pygase_gevent.hub.environment import Environment
 from pygase_gevent.hub.signal import Outcome
 from pygase_gevent.protocol.address import Address
 from pygase_gevent.running import RunGuard
@@ -127,25 +127,12 @@ class Backend:
         """
         check_interval(interval)
         self._guard.claim(self.server.request_shutdown)
-        ready: Outcome[None] = Outcome()
-        try:
-            thread = current_environment().start_thread(
-                lambda: self._run(hostname, port, interval, ready),
-                name="pygase-backend",
-                daemon=bool(daemon),
-                stop=self._guard.request_stop,
-                ready=ready,
-                config=self.server.config,
-            )
-        except BaseException:
-            self._guard.release()
-            raise
-        try:
-            ready.wait()
-        except KeyboardInterrupt:
-            self._guard.request_stop()
-            raise
-        return thread
+        return self._guard.start_in_thread(
+            lambda ready: self._run(hostname, port, interval, ready),
+            name="pygase-backend",
+            daemon=bool(daemon),
+            config=self.server.config,
+        )
 
     def shutdown(self) -> None:
         """Stop server and game loop; run again, they go on where they stopped. As `Server.shutdown`."""

@@ -31,12 +31,10 @@ from pygase_gevent.gamestate import GameState
 from pygase_gevent.handling import HandlerLog
 from pygase_gevent.hub.environment import current_environment
 from pygase_gevent.mirror import StateMirror, TimedState
-from pygase_gevent.outbox import OutgoingMessage
 from pygase_gevent.protocol.address import Address
 from pygase_gevent.protocol.client_core import ClientCore
 from pygase_gevent.protocol.identity import protocol_id_of
 from pygase_gevent.protocol.reasons import DisconnectReason
-from pygase_gevent.protocol.session import MessageKind
 from pygase_gevent.protocol.token_source import TokenSource
 from pygase_gevent.running import RunGuard
 
@@ -276,17 +274,8 @@ class Client:
             ArgumentTypeError, ArgumentError: another argument cannot work.
         """
         self._guard.check_process()
-        body, delivery = self._encoder.encode(event_type, args, kwargs, retries, ack_callback)
+        message = self._encoder.encode(event_type, args, kwargs, retries, ack_callback)
         self._check_not_over()
-        message = OutgoingMessage(
-            body,
-            MessageKind.EVENT,
-            delivery=delivery,
-            stream=event_type,
-            dispatched_at=current_environment().now(),
-            retries=retries,
-            token=ack_callback,
-        )
         self._exchange.outbox.put(message)
 
     def call(self, event_type: str, *args: Any, timeout: float | None = 5.0, **kwargs: Any) -> Any:

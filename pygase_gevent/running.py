@@ -8,10 +8,11 @@ from contextlib import contextmanager, nullcontext
 
 from gevent import get_hub
 
+from pygase_gevent.config import Config
 from pygase_gevent.errors import AlreadyRunningError, NotRunningError
 from pygase_gevent.hub.environment import current_environment
 from pygase_gevent.hub.process import forget_fork, on_fork
-from pygase_gevent.hub.signal import Signal, hub_of_this_thread
+from pygase_gevent.hub.signal import Outcome, Signal, hub_of_this_thread
 from pygase_gevent.hub.thread import HubThread, destroy_hub_of_this_thread
 from pygase_gevent.interrupts import ended_by_exit, ended_by_signals
 from pygase_gevent.locks import allocate_rlock
@@ -91,6 +92,37 @@ class RunGuard:
             self._ends = self._claims
             self._request_stop = self._say_goodbye = None
         self._ended.notify()
+
+    def start_in_thread(
+        self, run: Callable[[Outcome[None]], None], *, name: str, daemon: bool, config: Config
+    ) -> HubThread:
+        """Begin the claimed run in a native thread; returns when it says that it is ready.
+
+        Args:
+            run: the run; sets the outcome it is given, once it stands. What it raises before is raised here.
+            name: of the thread.
+            daemon: whether the interpreter's exit ends the run.
+            config: limits.
+        """
+        ready: Outcome[None] = Outcome()
+        try:
+            thread = current_environment().start_thread(
+                lambda: run(ready),
+                name=name,
+                daemon=daemon,
+                stop=self.request_stop,
+                ready=ready,
+                config=config,
+            )
+        except BaseException:
+            self.release()
+            raise
+        try:
+            ready.wait()
+        except KeyboardInterrupt:
+            self.request_stop()
+            raise
+        return thread
 
     @contextmanager
     def running(self) -> Iterator[None]:

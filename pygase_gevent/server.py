@@ -29,12 +29,10 @@ from pygase_gevent.exchange import EventWire
 from pygase_gevent.gamestate import GameStateStore
 from pygase_gevent.hub.environment import current_environment
 from pygase_gevent.hub.signal import Outcome
-from pygase_gevent.outbox import OutgoingMessage
 from pygase_gevent.protocol.address import Address, check_address
 from pygase_gevent.protocol.identity import protocol_id_of
 from pygase_gevent.protocol.reasons import DisconnectReason
 from pygase_gevent.protocol.server_core import ServerCore
-from pygase_gevent.protocol.session import MessageKind
 from pygase_gevent.protocol.stateencoder import StateEncoder
 from pygase_gevent.running import RunGuard
 from pygase_gevent.server_loop import ServerHooks, ServerLoop, address_to_bind, warn_of_open_mode
@@ -202,25 +200,12 @@ class Server:
         """
         self._check_run(port, hostname, event_wire)
         self._guard.claim()
-        ready: Outcome[None] = Outcome()
-        try:
-            thread = current_environment().start_thread(
-                lambda: self._run(port, hostname, event_wire, ready),
-                name="pygase-server",
-                daemon=bool(daemon),
-                stop=self._guard.request_stop,
-                ready=ready,
-                config=self._config,
-            )
-        except BaseException:
-            self._guard.release()
-            raise
-        try:
-            ready.wait()
-        except KeyboardInterrupt:
-            self._guard.request_stop()
-            raise
-        return thread
+        return self._guard.start_in_thread(
+            lambda ready: self._run(port, hostname, event_wire, ready),
+            name="pygase-server",
+            daemon=bool(daemon),
+            config=self._config,
+        )
 
     def shutdown(self) -> None:
         """Stop serving: clients are told at once, and try to resume for the resume window.
@@ -263,16 +248,7 @@ class Server:
             ArgumentTypeError, ArgumentError: another argument cannot work.
         """
         self._guard.check_process()
-        body, delivery = self._encoder.encode(event_type, args, kwargs, retries, ack_callback)
-        message = OutgoingMessage(
-            body,
-            MessageKind.EVENT,
-            delivery=delivery,
-            stream=event_type,
-            dispatched_at=current_environment().now(),
-            retries=retries,
-            token=ack_callback,
-        )
+        message = self._encoder.encode(event_type, args, kwargs, retries, ack_callback)
         self._clients.dispatch(target_client, message)
 
     def call(

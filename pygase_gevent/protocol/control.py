@@ -25,9 +25,9 @@ class ControlSender:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._welcome: _Welcome | None = None
+        self._welcome: _ControlItem | None = None
         # As many as two connections bring; newer ones take the place of the oldest.
-        self._tickets: deque[_Ticket] = deque(maxlen=2 * config.resume_tickets)
+        self._tickets: deque[_ControlItem] = deque(maxlen=2 * config.resume_tickets)
         self._next_ticket = 0
         self._close_frame = b""
         self._close_at = 0.0
@@ -44,14 +44,14 @@ class ControlSender:
         """Put this first in payloads until one of them was acknowledged."""
         if len(blob) > MAX_BLOB_BYTES:
             raise ArgumentError(f"a welcome of {len(blob)} bytes is over the limit of {MAX_BLOB_BYTES}")
-        self._welcome = _Welcome(self, encode_welcome(blob))
+        self._welcome = _ControlItem(self, encode_welcome(blob))
         self.has_work = True
 
     def queue_ticket(self, blob: bytes) -> None:
         """Send this until it was acknowledged."""
         if len(blob) > MAX_TICKET_BYTES:
             raise ArgumentError(f"a ticket of {len(blob)} bytes is over the limit of {MAX_TICKET_BYTES}")
-        self._tickets.append(_Ticket(self, encode_ticket(self._next_ticket, blob)))
+        self._tickets.append(_ControlItem(self, encode_ticket(self._next_ticket, blob)))
         self._next_ticket += 1
         self.has_work = True
 
@@ -102,23 +102,20 @@ class ControlSender:
         self._clock_answers.clear()
         self.has_work = bool(self._tickets)
 
-    def welcome_arrived(self, welcome: _Welcome) -> None:
-        """A payload with this welcome was acknowledged."""
-        if self._welcome is welcome:
+    def arrived(self, item: _ControlItem) -> None:
+        """A payload with this was acknowledged."""
+        if item is self._welcome:
             self._welcome = None
+        elif item in self._tickets:
+            self._tickets.remove(item)
 
-    def ticket_arrived(self, ticket: _Ticket) -> None:
-        """A payload with this ticket was acknowledged."""
-        if ticket in self._tickets:
-            self._tickets.remove(ticket)
-
-    def is_wanted(self, item: _Welcome | _Ticket) -> bool:
+    def is_wanted(self, item: _ControlItem) -> bool:
         """Whether this is still to be delivered."""
         return item is self._welcome or item in self._tickets
 
 
-class _Welcome(Carried):
-    """The welcome of this connection."""
+class _ControlItem(Carried):
+    """The welcome of this connection, or a ticket: sent until it was acknowledged."""
 
     __slots__ = ("_sender", "frame", "is_due")
 
@@ -128,28 +125,7 @@ class _Welcome(Carried):
         self.is_due = True
 
     def on_acked(self, now: float) -> None:
-        self._sender.welcome_arrived(self)
-
-    def on_lost(self, now: float) -> None:
-        if self._sender.is_wanted(self):
-            self.is_due = self._sender.has_work = True
-
-    def on_probe(self, now: float) -> None:
-        self.on_lost(now)
-
-
-class _Ticket(Carried):
-    """A ticket that was not acknowledged yet."""
-
-    __slots__ = ("_sender", "frame", "is_due")
-
-    def __init__(self, sender: ControlSender, frame: bytes) -> None:
-        self._sender = sender
-        self.frame = frame
-        self.is_due = True
-
-    def on_acked(self, now: float) -> None:
-        self._sender.ticket_arrived(self)
+        self._sender.arrived(self)
 
     def on_lost(self, now: float) -> None:
         if self._sender.is_wanted(self):

@@ -26,6 +26,8 @@ INSTANCE_ID_BYTES = 8
 USER_DATA_BYTES = 256
 MAX_CLAIMS_BYTES = 200
 """So that a welcome that repeats them fits into its 255 bytes."""
+NEVER_EXPIRES_S = -1
+"""Tokens that clients make for themselves, and tickets: `generate_connect_token` takes a negative span so."""
 NO_SESSION = bytes(SESSION_ID_BYTES)
 NO_INSTANCE = bytes(INSTANCE_ID_BYTES)
 

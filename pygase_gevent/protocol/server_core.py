@@ -23,6 +23,7 @@ from pygase_gevent.protocol.closing import ClosingPeers
 from pygase_gevent.protocol.frames import CLOSE_MAY_RESUME, CLOSE_SHUT_DOWN_SERVER
 from pygase_gevent.protocol.identity import (
     INSTANCE_ID_BYTES,
+    NEVER_EXPIRES_S,
     NO_SESSION,
     REVISION,
     SESSION_ID_BYTES,
@@ -58,7 +59,6 @@ from pygase_gevent.protocol.session import CloseReceived, Session
 
 SWEEP_S = 0.1
 """How often silence, resume windows and closing sessions are looked at."""
-NEVER_EXPIRES_S = -1
 
 
 @dataclass(slots=True)

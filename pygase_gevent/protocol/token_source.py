@@ -9,10 +9,15 @@ from dataclasses import dataclass
 from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError, DecodeError
 from pygase_gevent.protocol.address import Address
-from pygase_gevent.protocol.identity import TICKET_BYTES, Identity, decode_ticket, encode_user_data
+from pygase_gevent.protocol.identity import (
+    NEVER_EXPIRES_S,
+    TICKET_BYTES,
+    Identity,
+    decode_ticket,
+    encode_user_data,
+)
 from pygase_gevent.protocol.netcode import ConnectToken, generate_connect_token
 
-NEVER_EXPIRES_S = -1
 MAX_TICKETS = 6
 """A server hands out `Config.resume_tickets`; a client keeps no more than this, the newest."""
 MAX_DIALLED = 32

@@ -162,3 +162,42 @@ def _flip_bit(datagram: bytes, position: int) -> bytes:
     flipped = bytearray(datagram)
     flipped[position // 8] ^= 1 << position % 8
     return bytes(flipped)
+
+
+class TwoWayLink:
+    """The two directions of a line, and how they are changed while it is in use.
+
+    Args:
+        up: from the clients to the server.
+        down: back; as `up` if not given.
+        seed: of the randomness of both directions.
+    """
+
+    def __init__(self, up: LinkOptions, down: LinkOptions | None, seed: int) -> None:
+        self._up = LinkModel(up, rng=2 * seed)
+        self._down = LinkModel(up if down is None else down, rng=2 * seed + 1)
+
+    def set_link(self, *, up: LinkOptions | None = None, down: LinkOptions | None = None) -> None:
+        """Changes one direction or both from now on; what is under way arrives as it was sent."""
+        if up is not None:
+            self._up.options = up
+        if down is not None:
+            self._down.options = down
+
+    def partition(self, *, up: bool = True, down: bool = True) -> None:
+        """Cuts the named directions, and opens the other, until `heal`."""
+        self._up.is_cut, self._down.is_cut = up, down
+
+    def heal(self) -> None:
+        """Ends a partition."""
+        self.partition(up=False, down=False)
+
+    @property
+    def up_counts(self) -> Counter[str]:
+        """What became of the clients' datagrams: see `LinkModel.counts`; of a relay also `"queue full"`."""
+        return Counter(self._up.counts)
+
+    @property
+    def down_counts(self) -> Counter[str]:
+        """What became of the server's datagrams."""
+        return Counter(self._down.counts)

@@ -11,7 +11,6 @@ import contextlib
 import heapq
 import ipaddress
 import itertools
-from collections import Counter
 from typing import NamedTuple
 
 from gevent.event import Event as GeventEvent
@@ -23,10 +22,10 @@ from pygase_gevent.hub.environment import Environment, current_environment
 from pygase_gevent.hub.signal import Outcome
 from pygase_gevent.hub.udp import UdpSocket
 from pygase_gevent.protocol.address import Address
-from pygase_gevent.testing.link import PERFECT_LINE, LinkModel, LinkOptions
+from pygase_gevent.testing.link import PERFECT_LINE, LinkModel, LinkOptions, TwoWayLink
 
 
-class Relay:
+class Relay(TwoWayLink):
     """Forwards UDP between clients and one server over a line as bad as asked for.
 
     It runs in a native thread of its own from construction to `close`, and every method may be called
@@ -75,8 +74,7 @@ class Relay:
         environment = current_environment()
         self._target = environment.resolve(*target)[0]
         self._listen_on = environment.resolve(hostname, port)[0]
-        self._up = LinkModel(up, rng=2 * seed)
-        self._down = LinkModel(up if down is None else down, rng=2 * seed + 1)
+        super().__init__(up, down, seed)
         self._max_clients = max_clients
         self._max_queued = max_queued
         self._config = config if config is not None else Config()
@@ -91,21 +89,6 @@ class Relay:
         )
         self._bridge, self._carrier, self._stopping = ready.wait()
         self.port = self._carrier.port
-
-    def set_link(self, *, up: LinkOptions | None = None, down: LinkOptions | None = None) -> None:
-        """Changes one direction or both from now on; what is under way arrives as it was sent."""
-        if up is not None:
-            self._up.options = up
-        if down is not None:
-            self._down.options = down
-
-    def partition(self, *, up: bool = True, down: bool = True) -> None:
-        """Cuts the named directions, and opens the other, until `heal`."""
-        self._up.is_cut, self._down.is_cut = up, down
-
-    def heal(self) -> None:
-        """Ends a partition."""
-        self.partition(up=False, down=False)
 
     def rebind(self, client: Address | None = None) -> None:
         """Gives a client, or every client, a new source port toward the server.
@@ -125,16 +108,6 @@ class Relay:
         """Each client's own address, and the address that the server sees for it."""
         addresses: dict[Address, Address] = self._bridge.call(self._carrier.client_addresses)
         return addresses
-
-    @property
-    def up_counts(self) -> Counter[str]:
-        """What became of the clients' datagrams: see `LinkModel.counts`; also `"queue full"`."""
-        return Counter(self._up.counts)
-
-    @property
-    def down_counts(self) -> Counter[str]:
-        """What became of the server's datagrams."""
-        return Counter(self._down.counts)
 
     def close(self) -> None:
         """Ends the relay and its thread; whatever was under way is lost. Idempotent."""

@@ -22,7 +22,7 @@ from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError
 from pygase_gevent.hub.udp import UdpSocket
 from pygase_gevent.protocol.address import Address
-from pygase_gevent.testing.link import PERFECT_LINE, LinkModel, LinkOptions
+from pygase_gevent.testing.link import PERFECT_LINE, LinkOptions, TwoWayLink
 from pygase_gevent.testing.virtual.loop import VirtualLoop
 
 LOOPBACK_DELAY_S = 50e-6
@@ -225,7 +225,7 @@ class VirtualSocket(UdpSocket):
         self._readable.set()
 
 
-class VirtualLink:
+class VirtualLink(TwoWayLink):
     """A bad line to a server, as a `Relay` makes one out of a real line.
 
     Clients connect to its port instead of the server's. To the server each of them looks like a client
@@ -253,27 +253,11 @@ class VirtualLink:
     ) -> None:
         self._wires = wires
         self._target = target
-        self._up = LinkModel(up, rng=2 * seed)
-        self._down = LinkModel(up if down is None else down, rng=2 * seed + 1)
+        super().__init__(up, down, seed)
         self._upstreams: dict[Address, _Upstream] = {}
         host = "::1" if ":" in target[0] else "127.0.0.1"
         self.address = wires.open_port((host, 0), self._receive, delay_s=0)
         self.port = self.address[1]
-
-    def set_link(self, *, up: LinkOptions | None = None, down: LinkOptions | None = None) -> None:
-        """Changes one direction or both from now on; what is under way arrives as it was sent."""
-        if up is not None:
-            self._up.options = up
-        if down is not None:
-            self._down.options = down
-
-    def partition(self, *, up: bool = True, down: bool = True) -> None:
-        """Cuts the named directions, and opens the other, until `heal`."""
-        self._up.is_cut, self._down.is_cut = up, down
-
-    def heal(self) -> None:
-        """Ends a partition."""
-        self.partition(up=False, down=False)
 
     def rebind(self, client: Address | None = None) -> None:
         """Gives a client, or every client, a new port toward the server, as a router does that restarts.
@@ -294,16 +278,6 @@ class VirtualLink:
     def clients(self) -> dict[Address, Address]:
         """Each client's own address, and the address that the server sees for it."""
         return {client: upstream.address for client, upstream in self._upstreams.items()}
-
-    @property
-    def up_counts(self) -> Counter[str]:
-        """What became of the clients' datagrams: see `LinkModel.counts`."""
-        return Counter(self._up.counts)
-
-    @property
-    def down_counts(self) -> Counter[str]:
-        """What became of the server's datagrams."""
-        return Counter(self._down.counts)
 
     def __repr__(self) -> str:
         return f"<VirtualLink from port {self.port} to {self._target[0]}:{self._target[1]}>"
