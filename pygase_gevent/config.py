@@ -32,6 +32,10 @@ class Config:
     """How long a client tries to reach a server for the first time (clients may start first)."""
     handshake_attempt_s: float = 5.0
     """One attempt of the handshake, after which the next address or ticket is tried."""
+    resume_attempt_s: float = 1.0
+    """The same while a session is resumed: a stage of the handshake that stands still for so long, or for
+    four round trips where they are longer, stands on a ticket bound to an address that is gone, or on a
+    challenge of a server that is."""
     resume_tickets: int = 3
     """Tickets the server sends over each fresh connection, 1.1 KiB each. One is used up by each
     handshake that gets through; the others serve when the line dies again before new ones came."""
@@ -52,6 +56,9 @@ class Config:
     """A handshake not finished by then is forgotten."""
     challenge_lifetime_s: float = 5.0
     """A challenge older than this is not accepted; used tokens are remembered twice as long."""
+    challenge_renewal_s: float = 1.0
+    """A client whose response has had no answer for so long asks for another challenge beside it: the one
+    it has may have come too late, or from a run of the server that is over."""
     used_tokens_per_client: int = 8
     """Used tokens remembered, times `max_clients`; when full of fresh ones, newcomers wait."""
     handshakes_per_source_per_s: float = 256.0

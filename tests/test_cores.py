@@ -13,6 +13,7 @@ from pygase_gevent.protocol.address import Address
 from pygase_gevent.protocol.client_events import ClientPhase, Connected
 from pygase_gevent.protocol.identity import Identity, encode_claims, encode_user_data
 from pygase_gevent.protocol.netcode import generate_connect_token
+from pygase_gevent.protocol.netcode.packet import PacketType
 from pygase_gevent.protocol.reasons import DisconnectReason
 from pygase_gevent.testing.link import LinkOptions
 from tests.core_world import KEY, SERVER_ADDRESS, CoreWorld, VirtualClient, closed_reason
@@ -254,6 +255,48 @@ def test_an_attempt_that_moves_on_is_not_given_up_for_the_next() -> None:
     world.cut(False)
     assert world.run(1.5, lambda: client.is_connected)
     assert world.names() == ["PeerJoined", "PeerDropped", "PeerResumed"]
+
+
+def resumes_within(world: CoreWorld, client: VirtualClient, seconds: float) -> bool:
+    return world.run(seconds, lambda: client.core.phase is ClientPhase.CONNECTED)
+
+
+def test_a_nat_rebind_in_the_middle_of_a_handshake_costs_a_second() -> None:
+    # The ticket in use used to be bound to the address that was no more, for 5 s.
+    world, client = joined_world()
+    world.cut()
+    assert world.run(5, lambda: client.core.phase is ClientPhase.RESUMING)
+    world.line_of(client).cut(up=False, down=True)
+    world.run(0.5)
+    client.rebind()
+    world.cut(False)
+    assert resumes_within(world, client, world.config.resume_attempt_s + 0.5)
+
+
+def test_a_nat_rebind_after_every_ticket_was_shown_costs_nothing() -> None:
+    world, client = joined_world()
+    world.cut()
+    assert world.run(5, lambda: client.core.phase is ClientPhase.RESUMING)
+    world.line_of(client).cut(up=False, down=True)
+    world.run(10.0)
+    client.rebind()
+    world.cut(False)
+    assert resumes_within(world, client, 0.5)
+
+
+def test_a_server_restarted_in_the_middle_of_a_handshake_costs_a_second() -> None:
+    # Its challenge is nothing to the new run, and used to be answered for 5 s.
+    world, client = joined_world()
+    world.cut()
+    assert world.run(5, lambda: client.core.phase is ClientPhase.RESUMING)
+    world.cut(False)
+    assert world.run(1, lambda: world.sent_by(client)[-1][0] & 0xF == PacketType.RESPONSE)
+    world.cut()
+    world.server.stop()
+    world.run(0.3)
+    world.cut(False)
+    world.server.start()
+    assert resumes_within(world, client, world.config.resume_attempt_s + 0.5)
 
 
 def test_another_source_port_is_a_resume() -> None:

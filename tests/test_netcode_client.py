@@ -337,3 +337,30 @@ def test_keep_alives_may_be_left_to_the_floor_above() -> None:
     wire.run(2.0)
     assert wire.sent == []
     assert client.next_timer() == timeout_time
+
+
+def test_a_response_without_an_answer_asks_for_another_challenge() -> None:
+    # The server was started anew, and can open nothing of what the run before it sealed.
+    wire = Wire()
+    wire.lost = lambda data, sender, receiver: packet_type(data) == PacketType.RESPONSE
+    client = wire.client()
+    wire.run(0.2)
+    assert client.state is ClientState.SENDING_CONNECTION_RESPONSE
+    wire.server.start(wire.now)
+    wire.lost = lambda data, sender, receiver: False
+    wire.run(wire.config.challenge_renewal_s - 0.2)
+    assert client.state is ClientState.SENDING_CONNECTION_RESPONSE
+    wire.run(0.4)
+    assert client.state is ClientState.CONNECTED
+
+
+def test_a_server_that_answers_the_response_is_not_asked_for_a_challenge() -> None:
+    wire = Wire()
+    wire.lost = lambda data, sender, receiver: packet_type(data) == PacketType.KEEP_ALIVE
+    client = wire.client()
+    wire.run(3.0)
+    assert client.state is ClientState.SENDING_CONNECTION_RESPONSE
+    assert len(wire.server.peers) == 1
+    wire.lost = lambda data, sender, receiver: False
+    wire.run(0.2)
+    assert client.state is ClientState.CONNECTED

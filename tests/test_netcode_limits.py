@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from netcode_pair import Wire, ask, client_address, dropped, packet_type
+from netcode_pair import SERVER, Wire, ask, client_address, dropped, packet_type
 
 from pygase_gevent.config import Config
 from pygase_gevent.protocol.netcode import ClientState, DropReason
@@ -22,6 +22,25 @@ def test_a_token_is_good_for_the_address_that_used_it_first() -> None:
     assert ask(wire, token, HERE) == [PacketType.CHALLENGE]
     # ... and a different port is a different address.
     assert ask(wire, token, (HERE[0], HERE[1] + 1)) == []
+
+
+def test_a_token_that_may_move_connects_from_one_address_only() -> None:
+    wire = Wire(may_move=lambda token: True)
+    token = wire.token()
+    first = wire.client(token)
+    (request,) = (data for data, _ in first.datagrams_to_send())
+    wire.to_server(request, HERE)
+    ((challenge, _),) = wire.server.datagrams_to_send()
+    first.receive_datagram(challenge, SERVER, wire.now)  # its response is under way while it moves
+    ((response, _),) = first.datagrams_to_send()
+    wire.clients.clear()
+    second = wire.client(token, 2, first_sequence=first.next_sequence)
+    wire.carry()
+    assert second.state is ClientState.CONNECTED
+    wire.server.disconnect(wire.server.peers[THERE], wire.now)
+    wire.to_server(response, HERE)
+    assert not wire.server.peers
+    assert dropped(wire) == {DropReason.TOKEN_USED: 1}
 
 
 @pytest.mark.parametrize("how", ["client", "server", "timeout"])

@@ -80,7 +80,8 @@ def test_a_token_may_disable_the_timeout(timeout_seconds: int) -> None:
 def test_a_restart_forgets_clients_but_not_tokens_and_the_global_sequence() -> None:
     wire = Wire()
     old_token = wire.token(client_id=3)
-    assert ask(wire, old_token, client_address(3)) == [PacketType.CHALLENGE]
+    wire.to_server(request_of(old_token), client_address(3))
+    ((first_challenge, _),) = wire.server.datagrams_to_send()
     _, peer = wire.connected()
     wire.server.stop()
     assert not wire.server.peers and not peer.is_connected
@@ -92,9 +93,22 @@ def test_a_restart_forgets_clients_but_not_tokens_and_the_global_sequence() -> N
     # A handshake that was under way begins anew with its token, whose key has seen the first sequences.
     wire.to_server(request_of(old_token), client_address(3))
     ((challenge, _),) = wire.server.datagrams_to_send()
-    assert sequence_of(challenge) == 2**63 + 2
+    assert sequence_of(challenge) == sequence_of(first_challenge) + 2
     _, peer = wire.connected(5)
     assert peer.client_index == 0
+
+
+def test_another_process_counts_from_elsewhere() -> None:
+    # A token shown to one process after another would see its first sequences twice.
+    wire, other = Wire(seed=1), Wire(seed=2)
+    token = wire.token()
+    sequences = set()
+    for server in (wire, other):
+        server.to_server(request_of(token), HERE)
+        ((challenge, _),) = server.server.datagrams_to_send()
+        assert sequence_of(challenge) >= 2**63
+        sequences.add(sequence_of(challenge))
+    assert len(sequences) == 2
 
 
 def test_no_key_sees_a_sequence_twice() -> None:

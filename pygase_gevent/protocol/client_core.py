@@ -52,6 +52,9 @@ from pygase_gevent.protocol.session import (
 )
 from pygase_gevent.protocol.token_source import TokenSource
 
+RESUME_ATTEMPT_ROUND_TRIPS = 4
+"""A stage of the handshake takes one; losses of it are outlived."""
+
 
 class ClientCore:
     """One client, without the socket.
@@ -90,6 +93,7 @@ class ClientCore:
         self._addresses: tuple[Address, ...] = ()
         self._netcode: NetcodeClient | None = None
         self._attempt_until = 0.0
+        self._round_trip_s = 0.0
         self._attempt_state = ClientState.DISCONNECTED
         self._give_up_at = 0.0
         self._timeout_s = config.timeout_s
@@ -248,12 +252,22 @@ class ClientCore:
         self._netcode = NetcodeClient(
             token, config=self._config, now=now, addresses=self._addresses, first_sequence=sequence
         )
-        attempt_s = self._config.handshake_attempt_s
+        attempt_s = self._stage_s(self._netcode.state)
         if len(self._addresses) > 1:  # netcode goes from one to the next by the token's timeout
             attempt_s = max(attempt_s, token.timeout_seconds) * len(self._addresses)
         self._attempt_until = min(now + attempt_s, self._give_up_at)
         self._attempt_state = self._netcode.state
         self._follow_netcode(now, unix_time)
+
+    def _stage_s(self, state: ClientState) -> float:
+        """How long the handshake may stand still in a state before another attempt begins."""
+        config = self._config
+        if self.phase is not ClientPhase.RESUMING:
+            return config.handshake_attempt_s
+        if state > ClientState.SENDING_CONNECTION_REQUEST and not self._tokens.has_untried_ticket:
+            return config.handshake_attempt_s  # nothing better to try
+        stage_s = max(config.resume_attempt_s, RESUME_ATTEMPT_ROUND_TRIPS * self._round_trip_s)
+        return min(stage_s, config.handshake_attempt_s)
 
     def _follow_netcode(self, now: float, unix_time: int) -> None:
         """See where the handshake stands, and what follows from its end."""
@@ -263,7 +277,7 @@ class ClientCore:
         state = netcode.state
         if state > self._attempt_state:
             # It moves on, and the server may keep this address for it: another one would be refused.
-            moved_until = min(now + self._config.handshake_attempt_s, self._give_up_at)
+            moved_until = min(now + self._stage_s(state), self._give_up_at)
             self._attempt_until = max(self._attempt_until, moved_until)
         self._attempt_state = state
         if state is ClientState.CONNECTED:
@@ -302,6 +316,12 @@ class ClientCore:
                 text = "no answer: wrong key, wrong game, no server, or a firewall"
                 self._close(DisconnectReason.NO_ANSWER, text, by_peer=False)
             return
+        if (
+            self.phase is ClientPhase.RESUMING
+            and self._attempt_state > ClientState.SENDING_CONNECTION_REQUEST
+        ):
+            # The server may hold a connection with this address, and would ignore requests from it.
+            self.socket_generation += self._tokens.has_untried_ticket
         self._start_attempt(now, unix_time)
 
     def _start_resume(
@@ -313,9 +333,11 @@ class ClientCore:
     ) -> None:
         """Silence, or the server said that it may come back: go on over a fresh connection and port."""
         self._lost_reason = lost_reason
+        self._round_trip_s = self.session.latency
         if self.session.is_attached:
             self.session.detach(now)
         self.phase = ClientPhase.RESUMING
+        self._addresses = tuple(filter(None, (self.server_address,)))  # the session is known nowhere else
         self._give_up_at = give_up_at
         self._events.append(Dropped())
         if now >= give_up_at:  # this process was stopped, or the machine slept

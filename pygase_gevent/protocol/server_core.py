@@ -111,6 +111,7 @@ class ServerCore:
             entropy=entropy,
             public_addresses=self._public_addresses,
             admits=self._has_seat_for,
+            may_move=self._is_ticket,
         )
         self._own_addresses = self._public_addresses[:MAX_SERVER_ADDRESSES]
         self._is_running = False
@@ -280,6 +281,11 @@ class ServerCore:
         if identity is not None and session_id_of(identity.resume_secret) in self.sessions:
             return True
         return len(self.sessions) + self._plain_peers < self._config.max_clients
+
+    def _is_ticket(self, token: PrivateToken) -> bool:
+        """Whether it resumes a session: with a NAT in between its client may move in mid-handshake."""
+        identity = decode_user_data(token.user_data, config=self._config)
+        return identity is not None and identity.resume_secret != NO_SESSION
 
     def _take_netcode_events(self, now: float) -> None:
         while (event := self._netcode.next_event()) is not None:

@@ -89,6 +89,11 @@ class TokenSource:
         while len(self._fresh) + len(self._tried) > MAX_TICKETS:
             (self._tried or self._fresh).popleft()
 
+    @property
+    def has_untried_ticket(self) -> bool:
+        """Whether the next token is a ticket that no address has used yet."""
+        return bool(self._fresh)
+
     def attempt_ended(self, next_sequence: int) -> None:
         """The attempt with the last token is over; another with the same one counts on from here."""
         if self._ticket_in_use is not None:

@@ -42,8 +42,6 @@ LOOK_S = 1.0
 """How often checkers look around."""
 CONVERGE_S = 2.0
 CONVERGE_ROUND_TRIPS = 5
-ATTEMPTS = 2
-"""Attempts that may fail before the one that does not, for a client that was resuming just then."""
 """How soon after the network is well every client has the newest state."""
 FIRST_WINDOW_BYTES = 12_000
 """What leaves of a large state in the first round trip; the window doubles with each."""
@@ -187,12 +185,7 @@ class Simulation:
         self.attacker.stop()
         self.faults.heal()
         had_session = [client for client in world.clients if client.core.session_id != NO_SESSION]
-        was_connected = [client for client in had_session if client.is_connected]
         world.run(self._time_to_converge())
-        self._converges.judge(was_connected)
-        # A handshake under way may have to be given up first: its token may be bound to another address,
-        # or known to a run of the server that is over.
-        world.run(ATTEMPTS * self.options.config.handshake_attempt_s)
         self._converges.judge(had_session)
         until = world.now + self.options.settle_s
         while world.now < until and not all(checker.is_settled() for checker in self.checkers):

@@ -12,6 +12,10 @@
 
 `CONNECT_TOKEN_EXPIRED` ends a handshake whose token ran out under way, over all addresses;
 `INVALID_CONNECT_TOKEN` is where a client with an unusable token starts and stays.
+
+Beyond the standard: a response that stays without an answer is accompanied by the request, and a later
+challenge takes the place of the first. A server that knows nothing of the first one answers the request,
+any other server answers the response.
 """
 
 from __future__ import annotations
@@ -237,15 +241,20 @@ class NetcodeClient:
                 self._send_request(now)
             else:
                 self._send(PacketType.RESPONSE, self._response_body, now)
+                if now >= self.last_receive_time + self._config.challenge_renewal_s:
+                    self._send_request(now)
 
     def _receive_handshake(self, state: ClientState, packet_type: int, body: bytes, now: float) -> bool:
         """Takes a packet while not connected yet; False where it means nothing in this state."""
         if packet_type == PacketType.DENIED:
             self._fail_address(ClientState.CONNECTION_DENIED, now)
             return True
-        if state == ClientState.SENDING_CONNECTION_REQUEST and packet_type == PacketType.CHALLENGE:
-            self.state = ClientState.SENDING_CONNECTION_RESPONSE
-            self.last_receive_time = now
+        if packet_type == PacketType.CHALLENGE:
+            if state == ClientState.SENDING_CONNECTION_REQUEST:
+                self.state = ClientState.SENDING_CONNECTION_RESPONSE
+                self.last_receive_time = now
+            elif body == self._response_body:
+                return True
             self._response_body = body
             self._send(PacketType.RESPONSE, body, now)
             return True

@@ -43,6 +43,9 @@ from pygase_gevent.protocol.netcode.used_tokens import UsedTokens
 FIRST_GLOBAL_SEQUENCE = 2**63
 """Packets sent before a client has its slot are sealed with the same key as those after it, which
 count from zero. So they count in the upper half of the sequences, from here on, also over restarts."""
+GLOBAL_SEQUENCE_RANDOM_BYTES = 7
+"""How much of the first one is random: a token may be shown to one process after another, and the second
+must not begin where the first did."""
 
 _FROM_PEER = accepted_types(
     PacketType.RESPONSE, PacketType.KEEP_ALIVE, PacketType.PAYLOAD, PacketType.DISCONNECT
@@ -64,6 +67,8 @@ class NetcodeServer:
         public_addresses: where given, a token must name one of them.
         admits: whether a client has room, asked at its request and again at its response; by default
             while fewer than `Config.max_clients` are connected.
+        may_move: whether a token whose handshake is not done yet may go on from another address. The
+            standard lets none; by default neither does this.
 
     Attributes:
         peers: the connected clients, by address.
@@ -79,6 +84,7 @@ class NetcodeServer:
         entropy: Callable[[int], bytes],
         public_addresses: Sequence[Address] = (),
         admits: Callable[[PrivateToken], bool] | None = None,
+        may_move: Callable[[PrivateToken], bool] | None = None,
     ) -> None:
         if len(private_key) != KEY_BYTES:
             raise ArgumentError(f"the private key must have {KEY_BYTES} bytes, not {len(private_key)}")
@@ -90,6 +96,7 @@ class NetcodeServer:
         self._entropy = entropy
         self._public_addresses = frozenset(check_address(address) for address in public_addresses)
         self._admits = admits if admits is not None else self._has_free_slot
+        self._may_move = may_move if may_move is not None else _never
         self._associated_data = packet_associated_data(protocol_id)
         self._is_running = False
         self._is_stopping = False
@@ -97,7 +104,9 @@ class NetcodeServer:
         self._half_open = HalfOpenTable(config, self._associated_data)
         self._used_tokens = UsedTokens(config)
         # Never anew: a token of a handshake under way is good over a restart, and no key sees one twice.
-        self._global_sequence = FIRST_GLOBAL_SEQUENCE
+        self._global_sequence = FIRST_GLOBAL_SEQUENCE + int.from_bytes(
+            entropy(GLOBAL_SEQUENCE_RANDOM_BYTES), "little"
+        )
         self._events: deque[PeerEvent] = deque()
         self._outgoing: list[tuple[bytes, Address]] = []
 
@@ -269,7 +278,7 @@ class NetcodeServer:
             return DropReason.TOKEN_FOR_OTHER_SERVER
         if address in self.peers or token.client_id in self._peers_by_client_id:
             return DropReason.ALREADY_CONNECTED
-        refusal = self._used_tokens.refusal(token.mac, address, now)
+        refusal = self._used_tokens.refusal(token.mac, address, now, may_move=self._may_move(token))
         if refusal is not None:
             return refusal
         if not self._admits(token):
@@ -299,6 +308,8 @@ class NetcodeServer:
         client_id, user_data = read_challenge_token(challenge)
         if client_id in self._peers_by_client_id:
             return DropReason.ALREADY_CONNECTED
+        if self._used_tokens.is_spent(handshake.token.mac):  # from another address, where it moved
+            return DropReason.TOKEN_USED
         if not self._admits(handshake.token):
             self._send_global(PacketType.DENIED, b"", handshake.send_cipher, address)
             return DropReason.SERVER_FULL
@@ -342,3 +353,7 @@ class NetcodeServer:
     def _send_global(self, packet_type: int, body: bytes, cipher: PacketCipher, address: Address) -> None:
         self._outgoing.append((write_packet(packet_type, self._global_sequence, body, cipher), address))
         self._global_sequence += 1
+
+
+def _never(token: PrivateToken) -> bool:
+    return False

@@ -15,7 +15,7 @@ class UsedTokens:
     """A bounded memory of used tokens, by their MAC.
 
     A token is *pending* while a handshake goes on, and only good for the address that used it
-    first. It is *spent* for good once it connected. Forgotten are the ones used longest ago, pending
+    first, unless it may move. It is *spent* for good once it connected. Forgotten are the ones used longest ago, pending
     before spent, but none before twice the life of a challenge has passed: until then, somebody who
     recorded the handshake would hold a challenge that is still good. When nothing may be forgotten,
     newcomers have to wait.
@@ -30,7 +30,7 @@ class UsedTokens:
         self._pending: dict[bytes, tuple[Address, float]] = {}
         self._spent: dict[bytes, float] = {}
 
-    def refusal(self, mac: bytes, address: Address, now: float) -> str | None:
+    def refusal(self, mac: bytes, address: Address, now: float, *, may_move: bool) -> str | None:
         """Records a use of a token: None if it may be used, else the `DropReason`."""
         if mac in self._spent:
             return DropReason.TOKEN_USED
@@ -38,12 +38,16 @@ class UsedTokens:
         if known is None:
             if not self._make_room(now):
                 return DropReason.TOKEN_MEMORY_FULL
-        elif known[0] != address:
+        elif known[0] != address and not may_move:
             return DropReason.TOKEN_USED
         else:
             del self._pending[mac]
         self._pending[mac] = (address, now)
         return None
+
+    def is_spent(self, mac: bytes) -> bool:
+        """Whether a token has connected."""
+        return mac in self._spent
 
     def spend(self, mac: bytes, now: float) -> None:
         """A token has connected."""
