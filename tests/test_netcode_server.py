@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from netcode_pair import Wire, ask, client_address, dropped, request_of, sequence_of
+from netcode_pair import Wire, client_address, dropped, request_of, sequence_of
 
 from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError
@@ -14,7 +14,6 @@ from pygase_gevent.protocol.netcode import (
     PeerDisconnected,
     PeerDisconnectReason,
 )
-from pygase_gevent.protocol.netcode.packet import PacketType
 
 HERE = client_address(1)
 

@@ -15,10 +15,10 @@ class UsedTokens:
     """A bounded memory of used tokens, by their MAC.
 
     A token is *pending* while a handshake goes on, and only good for the address that used it
-    first, unless it may move. It is *spent* for good once it connected. Forgotten are the ones used longest ago, pending
-    before spent, but none before twice the life of a challenge has passed: until then, somebody who
-    recorded the handshake would hold a challenge that is still good. When nothing may be forgotten,
-    newcomers have to wait.
+    first, unless it may move. It is *spent* for good once it connected. Forgotten are the ones used
+    longest ago, pending before spent, but none before twice the life of a challenge has passed: until
+    then, somebody who recorded the handshake would hold a challenge that is still good. When nothing may
+    be forgotten, newcomers have to wait.
     """
 
     __slots__ = ("_capacity", "_pending", "_retention_s", "_spent")
