@@ -13,17 +13,45 @@ from pygase_gevent.codec import DELETE, Replace
 
 Tree = dict[Any, Any]
 
+_SCALARS = frozenset((float, int, str, bool, bytes))
+
 
 def apply_changes(base: Tree, changes: Tree) -> Tree:
     """Return `base` with `changes` applied; `base` itself where they change nothing.
 
     What differs is compared strictly by type: `1`, `1.0` and `True` are three values.
     """
-    return reduce_changes(base, changes)[0]
+    result = base
+    for key, change in changes.items():
+        standing = base.get(key, DELETE)
+        kind = type(change)
+        value: Any = change
+        if kind is type(standing) and kind in _SCALARS:  # nearly always
+            if standing == change:
+                continue
+        elif isinstance(change, dict):
+            value = apply_changes(standing if isinstance(standing, dict) else {}, change)
+            if value is standing:
+                continue
+        elif change is DELETE:
+            if standing is not DELETE:
+                if result is base:
+                    result = dict(base)
+                del result[key]
+            continue
+        else:
+            if isinstance(change, Replace):
+                value = change.value
+            if _is_same(standing, value):
+                continue
+        if result is base:
+            result = dict(base)
+        result[key] = value
+    return result
 
 
 def reduce_changes(base: Tree, changes: Tree) -> tuple[Tree, Tree]:
-    """Apply as `apply_changes` does, and return also the part of `changes` that changed something.
+    """Do as `apply_changes` does, and return also the part of `changes` that changed something.
 
     That part does to `base` exactly what `changes` does; to another tree it may do less.
     """
@@ -40,6 +68,7 @@ def reduce_changes(base: Tree, changes: Tree) -> tuple[Tree, Tree]:
             continue
         standing = base.get(key, DELETE)
         effect = change
+        value: Any
         if isinstance(change, dict):
             inner = standing if isinstance(standing, dict) else {}
             value, effect = reduce_changes(inner, change)

@@ -365,8 +365,9 @@ class MessageSender(MessageOwner):
         """Whether unreliable messages wait that will not wait for ever."""
         if not self._was_attached:
             return False
-        if any(channel.waiting for channel in self._channels.expiring):
-            return True
+        for channel in self._channels.expiring:
+            if channel.waiting:
+                return True
         return self._detached_at is not None and self.queued_events > 0
 
     def expire(self, now: float) -> None:

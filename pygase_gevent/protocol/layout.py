@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import struct
+from typing import Final
 
 from pygase_gevent.event import Delivery
 
@@ -34,20 +35,20 @@ FLAG_HAS_ID = 0x20
 FLAG_LONG = 0x40
 
 
-class FrameType(enum.IntEnum):
+class FrameType:
     """First byte of a frame; from `MESSAGE` up the byte is a message's flags."""
 
-    PING = 0x01
-    CLOSE = 0x02
-    WELCOME = 0x03
-    TICKET = 0x04
-    CLOCK_REQUEST = 0x05
-    CLOCK_ANSWER = 0x06
-    STATE_ACK = 0x07
-    STATE_DELTA = 0x08
-    STATE_FULL = 0x09
-    STATE_FRAGMENT = 0x0A
-    MESSAGE = 0x80
+    PING: Final = 0x01
+    CLOSE: Final = 0x02
+    WELCOME: Final = 0x03
+    TICKET: Final = 0x04
+    CLOCK_REQUEST: Final = 0x05
+    CLOCK_ANSWER: Final = 0x06
+    STATE_ACK: Final = 0x07
+    STATE_DELTA: Final = 0x08
+    STATE_FULL: Final = 0x09
+    STATE_FRAGMENT: Final = 0x0A
+    MESSAGE: Final = 0x80
 
 
 class MessageKind(enum.IntEnum):

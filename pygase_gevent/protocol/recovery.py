@@ -115,7 +115,10 @@ class RoundTrip:
     @property
     def probe_timeout_s(self) -> float:
         """RFC 9002, 6.2.1."""
-        return self.smoothed_s + max(4 * self.variation_s, GRANULARITY_S) + self.max_ack_delay_s
+        variation_s = 4 * self.variation_s
+        if variation_s < GRANULARITY_S:
+            variation_s = GRANULARITY_S
+        return self.smoothed_s + variation_s + self.max_ack_delay_s
 
 
 class Recovery:
@@ -131,6 +134,7 @@ class Recovery:
         self, config: Config, round_trip: RoundTrip, congestion: CongestionWindow, stats: SessionStats
     ) -> None:
         self._config = config
+        self._max_probe_timeout_s = config.max_probe_timeout_s
         self._stats = stats
         self._round_trip = round_trip
         self._congestion = congestion
@@ -195,10 +199,8 @@ class Recovery:
 
     def next_timer(self) -> float | None:
         """When `handle_timer` is due."""
-        if self._loss_time is not None:
+        if self._eliciting_in_flight == 0 or self._loss_time is not None:
             return self._loss_time
-        if self._eliciting_in_flight == 0:
-            return None
         return self._last_eliciting_at + self._probe_timeout_s()
 
     def handle_timer(self, now: float) -> bool:
@@ -281,8 +283,10 @@ class Recovery:
     # --- inside ---------------------------------------------------------------------------------
 
     def _probe_timeout_s(self) -> float:
-        limit = self._config.max_probe_timeout_s
-        timeout_s = self._round_trip.probe_timeout_s * (1 << min(self.probe_count, 10))
+        timeout_s = self._round_trip.probe_timeout_s
+        if self.probe_count:
+            timeout_s *= 1 << min(self.probe_count, 10)
+        limit = self._max_probe_timeout_s
         return timeout_s if timeout_s < limit else limit
 
     def _persistent_congestion_s(self) -> float:

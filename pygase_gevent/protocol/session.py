@@ -11,7 +11,6 @@ time of the next deadline go out.
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf
 
 from pygase_gevent.config import Config
 from pygase_gevent.event import Delivery
@@ -306,6 +305,7 @@ class Session:
         self._now = now
         connection = self._connection
         messages = self._messages
+        transfers = self._transfers
         sent = 0
         with_welcome = True
         if connection.must_ping:
@@ -313,21 +313,23 @@ class Session:
             connection.ping(now, send)
             sent = 1
         while sent < self._config.max_burst_packets:
-            events_pass = messages.has_work and connection.may_send_events(now)
-            has_bulk = self._transfers.has_work or (messages.has_work and not events_pass)
+            has_messages = messages.has_work
+            events_pass = has_messages and connection.may_send_events(now)
+            has_bulk = transfers.has_work or (has_messages and not events_pass)
             bulk_passes = has_bulk and connection.may_send_bulk(now)
-            if not (events_pass or bulk_passes or self._must_send(now)):
+            must_send = self._must_send(now)
+            if not (must_send or events_pass or bulk_passes):
                 break
             packet = connection.new_packet(now)
             self._control.fill(packet, now, with_welcome)
             has_events, is_bulk = self._fill(packet, events_pass, bulk_passes, now)
-            if packet.frames == 0 and not self._must_send(now):
+            if packet.frames == 0 and not must_send:
                 break
             if connection.probes:
                 connection.probes -= 1
                 if not packet.is_ack_eliciting:
                     packet.add(PING)
-            more_bulk = is_bulk and (self._transfers.has_work or messages.has_work)
+            more_bulk = is_bulk and (transfers.has_work or messages.has_work)
             size = connection.send(
                 packet, send, now, has_events=has_events, is_bulk=is_bulk, more_bulk=more_bulk
             )
@@ -340,14 +342,15 @@ class Session:
     def _must_send(self, now: float) -> bool:
         """Whether a packet must leave whether or not there is anything to put into it."""
         connection = self._connection
-        ack_deadline = connection.received.ack_deadline
-        if (ack_deadline is not None and now >= ack_deadline) or connection.probes or self._control.has_work:
+        control = self._control
+        if connection.probes or control.has_work or now >= connection.last_sent_at + self._config.keepalive_s:
             return True
-        if now >= connection.last_sent_at + self._config.keepalive_s:
+        ack_deadline = connection.received.ack_deadline
+        if ack_deadline is not None and now >= ack_deadline:
             return True
         if self._role.must_send(now):
             return True
-        close_at = self._control.close_at
+        close_at = control.close_at
         return close_at is not None and now >= close_at
 
     def _fill(
@@ -372,23 +375,30 @@ class Session:
 
     def next_timer(self) -> float | None:
         """When `handle_timer`, and `send_payloads` after it, is due; None for never."""
+        messages = self._messages
         if not self.is_attached:
-            return self._housekeeping_at if self._messages.has_expiring else None
+            return self._housekeeping_at if messages.has_expiring else None
+        # Every packet asks for this; hence the comparisons one by one.
         connection = self._connection
-        due = min(
-            connection.last_sent_at + self._config.keepalive_s,
-            _or_never(connection.received.ack_deadline),
-            _or_never(connection.recovery.next_timer()),
-            _or_never(self._messages.next_timer()),
-            _or_never(self._control.close_at),
-            self._role.next_timer(),
-        )
-        if self._messages.has_work:
+        due = min(connection.last_sent_at + self._config.keepalive_s, self._role.next_timer())
+        at = connection.received.ack_deadline
+        if at is not None and at < due:
+            due = at
+        at = connection.recovery.next_timer()
+        if at is not None and at < due:
+            due = at
+        at = messages.next_timer()
+        if at is not None and at < due:
+            due = at
+        at = self._control.close_at
+        if at is not None and at < due:
+            due = at
+        if messages.has_work:
             due = min(due, connection.events_at(self._now))
         if self._transfers.has_work:
             due = min(due, connection.bulk_at())
-        if self._inbox.has_transfers or self._messages.has_expiring:
-            due = min(due, self._housekeeping_at)
+        if self._housekeeping_at < due and (self._inbox.has_transfers or messages.has_expiring):
+            due = self._housekeeping_at
         return due
 
     def handle_timer(self, now: float) -> None:
@@ -409,7 +419,3 @@ class Session:
             connection.must_ping = connection.recovery.probe_count >= BARE_PROBE_COUNT
         self._messages.handle_timer(now)
         self._role.handle_timer(now)
-
-
-def _or_never(due: float | None) -> float:
-    return inf if due is None else due
