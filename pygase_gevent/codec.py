@@ -286,7 +286,7 @@ def _plain_key(key: Any) -> str | int:
 
 
 def _format_place(place: str, keys_innermost_first: list[Any]) -> str:
-    for key in reversed(keys_innermost_first):
+    for key in keys_innermost_first[::-1]:
         if isinstance(key, str) and key.isidentifier():
             place += f".{key}" if place else key
         else:

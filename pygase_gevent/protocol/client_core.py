@@ -19,6 +19,8 @@ from collections.abc import Callable, Sequence
 from math import inf
 from typing import Any
 
+from mypy_extensions import mypyc_attr
+
 from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError, DecodeError
 from pygase_gevent.protocol.address import Address
@@ -56,6 +58,7 @@ RESUME_ATTEMPT_ROUND_TRIPS = 4
 """A stage of the handshake takes one; losses of it are outlived."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class ClientCore:
     """One client, without the socket.
 

@@ -20,8 +20,8 @@ WAITING = 2
 ARRIVED = 3
 
 
-class TransferOwner:
-    """What a transfer belongs to."""
+class TransferOwner(Carried):
+    """What a transfer belongs to; some of them travel in packets themselves while they are small."""
 
     __slots__ = ()
 

@@ -9,7 +9,6 @@ from pygase_gevent.errors import ArgumentError, QueueFullError
 from pygase_gevent.protocol.fragments import OutgoingTransfer, TransferOwner
 from pygase_gevent.protocol.frames import NO_NUMBER
 from pygase_gevent.protocol.layout import ORDERED, RELIABLE, SEQUENCED, UNRELIABLE, MessageKind
-from pygase_gevent.protocol.recovery import Carried
 
 
 class Channel:
@@ -113,7 +112,7 @@ class MessageOwner:
         """It may be lost."""
 
 
-class QueuedMessage(Carried, TransferOwner):
+class QueuedMessage(TransferOwner):
     """A message from `send` until it is acknowledged or given up."""
 
     __slots__ = (

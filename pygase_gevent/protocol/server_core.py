@@ -17,6 +17,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
+from mypy_extensions import mypyc_attr
+
 from pygase_gevent.config import Config
 from pygase_gevent.protocol.address import Address
 from pygase_gevent.protocol.closing import ClosingPeers
@@ -72,6 +74,7 @@ class CoreStats:
     drops: Counter[str] = field(default_factory=Counter)
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class ServerCore:
     """Sessions of many clients over one UDP socket, without the socket.
 

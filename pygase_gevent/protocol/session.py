@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from mypy_extensions import mypyc_attr
+
 from pygase_gevent.config import Config
 from pygase_gevent.event import Delivery
 from pygase_gevent.protocol.connection import PING, Connection
@@ -55,6 +57,7 @@ HOUSEKEEPING_S = 0.25
 """How often it is looked whether something expired."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Session:
     """One side of a session.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from pygase_gevent.gamestate import GameState
 
@@ -42,14 +43,14 @@ class CloseReceived:
 class MessageAcked:
     """The message that was queued with this token arrived."""
 
-    token: object
+    token: Any
 
 
 @dataclass(frozen=True, slots=True)
 class MessageLost:
     """The message that was queued with this token is given up; it may have arrived all the same."""
 
-    token: object
+    token: Any
 
 
 SessionEvent = StateReceived | WelcomeReceived | TicketReceived | CloseReceived | MessageAcked | MessageLost

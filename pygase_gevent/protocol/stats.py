@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Final
 
 
 @dataclass(slots=True)
@@ -38,19 +39,19 @@ class SessionStats:
 class DropReason:
     """Why something that was received is dropped. Values are the keys of `SessionStats.drops`."""
 
-    MALFORMED_PAYLOAD = "malformed_payload"
-    NOT_ATTACHED = "not_attached"
-    BAD_ACK = "bad_ack"
-    WRONG_DIRECTION = "wrong_direction"
-    DUPLICATE_PAYLOAD = "duplicate_payload"
-    TOO_OLD = "too_old_payload"
-    INBOX_FULL = "inbox_full"
-    DUPLICATE_MESSAGE = "duplicate_message"
-    STALE_MESSAGE = "stale_message"
-    OUTSIDE_WINDOW = "message_outside_window"
-    BAD_STREAM = "bad_stream"
-    BAD_FRAGMENT = "bad_fragment"
-    TRANSFER_LIMIT = "transfer_limit"
-    TRANSFER_TIMED_OUT = "transfer_timed_out"
-    REORDER_LIMIT = "reorder_limit"
-    BAD_STATE = "bad_state"
+    MALFORMED_PAYLOAD: Final = "malformed_payload"
+    NOT_ATTACHED: Final = "not_attached"
+    BAD_ACK: Final = "bad_ack"
+    WRONG_DIRECTION: Final = "wrong_direction"
+    DUPLICATE_PAYLOAD: Final = "duplicate_payload"
+    TOO_OLD: Final = "too_old_payload"
+    INBOX_FULL: Final = "inbox_full"
+    DUPLICATE_MESSAGE: Final = "duplicate_message"
+    STALE_MESSAGE: Final = "stale_message"
+    OUTSIDE_WINDOW: Final = "message_outside_window"
+    BAD_STREAM: Final = "bad_stream"
+    BAD_FRAGMENT: Final = "bad_fragment"
+    TRANSFER_LIMIT: Final = "transfer_limit"
+    TRANSFER_TIMED_OUT: Final = "transfer_timed_out"
+    REORDER_LIMIT: Final = "reorder_limit"
+    BAD_STATE: Final = "bad_state"

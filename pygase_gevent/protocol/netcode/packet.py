@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 from struct import Struct
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pygase_gevent.protocol.netcode.crypto import MAC_BYTES, TOKEN_NONCE_BYTES, VERSION_INFO, PacketCipher
 from pygase_gevent.protocol.netcode.replay import ReplayWindow
@@ -41,33 +41,33 @@ class DropReason:
     """Why a datagram was dropped: the keys of the `drops` counters of server and client."""
 
     # Reading an encrypted packet, in the order of the steps.
-    TOO_SHORT = "too short"
-    INVALID_TYPE = "invalid packet type"
-    UNEXPECTED_TYPE = "packet type not for this side or state"
-    INVALID_SEQUENCE = "invalid sequence size"
-    REPLAYED = "sequence received already or too old"
-    NOT_AUTHENTIC = "not authentic"
-    WRONG_SIZE = "wrong size for its type"
+    TOO_SHORT: Final = "too short"
+    INVALID_TYPE: Final = "invalid packet type"
+    UNEXPECTED_TYPE: Final = "packet type not for this side or state"
+    INVALID_SEQUENCE: Final = "invalid sequence size"
+    REPLAYED: Final = "sequence received already or too old"
+    NOT_AUTHENTIC: Final = "not authentic"
+    WRONG_SIZE: Final = "wrong size for its type"
     # A connection request, in the order of the steps.
-    WRONG_VERSION = "wrong version"
-    WRONG_PROTOCOL = "wrong protocol id"
-    TOKEN_EXPIRED = "connect token expired"
-    TOKEN_NOT_AUTHENTIC = "connect token not authentic"
-    TOKEN_INVALID = "connect token invalid"
-    TOKEN_FOR_OTHER_SERVER = "connect token for another server"
-    ALREADY_CONNECTED = "address or client id connected already"
-    TOKEN_USED = "connect token used already"
-    SERVER_FULL = "server full"
+    WRONG_VERSION: Final = "wrong version"
+    WRONG_PROTOCOL: Final = "wrong protocol id"
+    TOKEN_EXPIRED: Final = "connect token expired"
+    TOKEN_NOT_AUTHENTIC: Final = "connect token not authentic"
+    TOKEN_INVALID: Final = "connect token invalid"
+    TOKEN_FOR_OTHER_SERVER: Final = "connect token for another server"
+    ALREADY_CONNECTED: Final = "address or client id connected already"
+    TOKEN_USED: Final = "connect token used already"
+    SERVER_FULL: Final = "server full"
     # Limits.
-    SOURCE_LIMIT = "too many handshakes from this source"
-    HANDSHAKE_LIMIT = "too many handshakes in all"
-    TOKEN_MEMORY_FULL = "too many fresh tokens"
-    PEER_LIMIT = "too many packets or bytes from this client"
+    SOURCE_LIMIT: Final = "too many handshakes from this source"
+    HANDSHAKE_LIMIT: Final = "too many handshakes in all"
+    TOKEN_MEMORY_FULL: Final = "too many fresh tokens"
+    PEER_LIMIT: Final = "too many packets or bytes from this client"
     # The rest of the handshake, and around it.
-    CHALLENGE_STALE = "challenge stale or not from here"
-    UNKNOWN_ADDRESS = "unknown address"
-    NOT_RUNNING = "not running"
-    STOPPING = "about to stop"
+    CHALLENGE_STALE: Final = "challenge stale or not from here"
+    UNKNOWN_ADDRESS: Final = "unknown address"
+    NOT_RUNNING: Final = "not running"
+    STOPPING: Final = "about to stop"
 
 
 Packet = tuple[int, int, bytes]
