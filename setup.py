@@ -11,7 +11,13 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 
-BUILD_REQUIRES = ["mypy[mypyc]==2.4.1", "msgpack>=1.1", "cryptography>=43", "PyNaCl>=1.5", "mypy_extensions>=1.0"]
+BUILD_REQUIRES = [
+    "mypy[mypyc]==2.4.1",
+    "msgpack>=1.1",
+    "cryptography>=43",
+    "PyNaCl>=1.5",
+    "mypy_extensions>=1.0",
+]
 """The compiler, and what it reads the types of."""
 FOLDERS = ("pygase_gevent/protocol", "pygase_gevent/protocol/netcode")
 MODULES = ("pygase_gevent/changes.py", "pygase_gevent/codec.py")

@@ -76,6 +76,9 @@ class Replace:
 
     __hash__ = None  # type: ignore[assignment]
 
+    def __reduce__(self) -> tuple[type[Replace], tuple[Any]]:
+        return Replace, (self.value,)
+
     def __repr__(self) -> str:
         return f"Replace({self.value!r})"
 

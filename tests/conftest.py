@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from pygase_gevent.protocol import session
 from tests.beside import Beside, start_integration, start_patched
 
 pytest_plugins = "pygase_gevent.testing.plugin"  # as the entry point does where it is installed
 
 IS_PATCHED = "PYGASE_TESTS_PATCHED" in os.environ
+IS_COMPILED = not str(session.__file__).endswith(".py")
 HANG_S = 60 if IS_PATCHED else 200
 """A test that takes longer hangs: its stacks are printed and the run ends."""
 REAL_STDERR = pytest.StashKey[int]()
@@ -26,6 +28,7 @@ BESIDE = pytest.StashKey[dict[str, Beside]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "crosses_threads: runs a second time in a process under patch_all()")
+    config.addinivalue_line("markers", "pure: subclasses, replaces or counts what a compiled build seals")
     config.addinivalue_line("markers", "looks_beside: comes last, when what runs beside has run")
     config.addinivalue_line("markers", "slow: takes minutes, in real time; runs only with `-m slow`")
     config.stash[REAL_STDERR] = os.dup(2)  # while a test runs, 2 is pytest's
@@ -36,6 +39,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=_looks_beside)
     if "slow" not in config.option.markexpr:
         items[:] = [item for item in items if item.get_closest_marker("slow") is None]
+    if IS_COMPILED:
+        items[:] = [item for item in items if item.get_closest_marker("pure") is None]
     if IS_PATCHED:
         items[:] = [item for item in items if not _looks_beside(item)]
     elif sum(map(_looks_beside, items)) > 1:  # a run of everything

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_delivery import Line, acked, lost
@@ -25,6 +26,7 @@ class Owner(TransferOwner):
         self.arrived += 1
 
 
+@pytest.mark.pure
 @given(st.integers(1, 50_000))
 @settings(max_examples=200, deadline=None)
 def test_every_size_is_cut_into_fragments_that_the_parser_takes(size: int) -> None:
@@ -199,6 +201,7 @@ def test_reassembly_in_any_order() -> None:
     assert reassembly.add(1, parts[1], 0.0) == b"abcdefgh"
 
 
+@pytest.mark.pure
 def test_a_full_packet_takes_no_fragment() -> None:
     scheduler = TransferScheduler(SessionStats())
     scheduler.add(OutgoingTransfer(scheduler, Owner(), b"p", bytes(3000)))

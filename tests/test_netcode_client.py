@@ -226,6 +226,7 @@ def test_the_next_address_after_denial() -> None:
     assert state_of(client) is ClientState.CONNECTED
 
 
+@pytest.mark.pure  # compiled, what is no pair at all is a plain TypeError
 def test_addresses_may_be_given_instead_of_the_tokens() -> None:
     wire = Wire()
     client = wire.client(wire.token(server_addresses=[NOBODY]), addresses=[SERVER])

@@ -11,6 +11,7 @@ from pygase_gevent.protocol.congestion import CongestionWindow, Pacer
 from pygase_gevent.protocol.recovery import Carried, Recovery, RoundTrip, SentPacket
 from pygase_gevent.protocol.stats import SessionStats
 
+pytestmark = pytest.mark.pure  # what packets carry is a class of the test's own
 CONFIG = Config()
 ONES = 2**64 - 1
 

@@ -115,6 +115,7 @@ def test_one_encoding_serves_all_clients_with_the_same_base():
     delta = first.next_update(pair.encoder, pair.now)
     assert second.next_update(pair.encoder, pair.now) is delta is pair.next_update()
     assert delta.parts is delta.parts
+    assert full.transfer_body is full.transfer_body
     assert third.next_update(pair.encoder, pair.now).is_full
 
 
@@ -401,6 +402,24 @@ def test_other_bad_input_is_dropped():
         StateDrop.BAD_PART: 2,
         StateDrop.STALE: 1,
     }
+
+
+def test_deltas_cannot_make_a_state_larger_than_its_limit():
+    pair = Pair(config=Config(max_state_bytes=2000), things={})
+    strict = StateReceiver(Config(max_state_bytes=1000))
+    pair.receiver = strict
+    pair.sync()
+    for number in range(40):  # the same again and again takes no room
+        pair.push(things={0: number, 1: b"x" * 100})
+        assert pair.sync() == pair.store.get_game_state()
+    for number in range(2, 9):
+        pair.push(things={number: b"x" * 100})
+        assert pair.sync() == pair.store.get_game_state()
+    pair.push(things={9: b"x" * 100})
+    newest = strict.newest
+    assert pair.carry(pair.next_update()) is None
+    assert strict.drops == {StateDrop.TOO_LARGE: 1}
+    assert strict.newest == newest
 
 
 def test_random_bytes_never_raise():

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from pygase_gevent.codec import pack
@@ -25,7 +23,6 @@ MAX_DISTANCE = 0xFFFF
 """How far the base of an update in parts may lie behind it: 16 bits on the wire."""
 
 
-@dataclass(frozen=True)
 class EncodedState:
     """One update as it goes to every client with the same base.
 
@@ -35,36 +32,38 @@ class EncodedState:
         clock_us: the server's clock when that state was first seen.
         blob: the encoded attributes or changes.
         is_empty: whether it changes nothing but the `time_order`.
-        max_parts: into how many packets it may be cut.
+        parts: the blob cut for at most `max_parts` packets; `None` if it must go as a transfer.
     """
 
-    base: int | None
-    newest: int
-    clock_us: int
-    blob: bytes
-    is_empty: bool
-    max_parts: int
+    __slots__ = ("_transfer_body", "base", "blob", "clock_us", "is_empty", "newest", "parts")
+
+    def __init__(
+        self, base: int | None, newest: int, clock_us: int, blob: bytes, is_empty: bool, max_parts: int
+    ) -> None:
+        self.base = base
+        self.newest = newest
+        self.clock_us = clock_us
+        self.blob = blob
+        self.is_empty = is_empty
+        self.parts: tuple[bytes, ...] | None = None
+        self._transfer_body = b""
+        is_far = base is not None and newest - base > MAX_DISTANCE
+        if len(blob) <= max_parts * MAX_STATE_PART_BYTES and not is_far:
+            starts = range(0, len(blob), MAX_STATE_PART_BYTES)
+            self.parts = tuple(blob[start : start + MAX_STATE_PART_BYTES] for start in starts)
 
     @property
     def is_full(self) -> bool:
         """Whether it is a full state."""
         return self.base is None
 
-    @cached_property
-    def parts(self) -> tuple[bytes, ...] | None:
-        """The blob cut for packets; `None` if it must go as a transfer."""
-        if len(self.blob) > self.max_parts * MAX_STATE_PART_BYTES:
-            return None
-        if self.base is not None and self.newest - self.base > MAX_DISTANCE:
-            return None
-        starts = range(0, len(self.blob), MAX_STATE_PART_BYTES)
-        return tuple(self.blob[start : start + MAX_STATE_PART_BYTES] for start in starts)
-
-    @cached_property
+    @property
     def transfer_body(self) -> bytes:
-        """Header and blob, for a transfer."""
-        base = _NO_BASE if self.base is None else self.base
-        return _TRANSFER_HEADER.pack(base, self.newest, self.clock_us) + self.blob
+        """Header and blob, for a transfer; made once, however many clients get it."""
+        if not self._transfer_body:
+            base = _NO_BASE if self.base is None else self.base
+            self._transfer_body = _TRANSFER_HEADER.pack(base, self.newest, self.clock_us) + self.blob
+        return self._transfer_body
 
 
 def decode_transfer_body(body: bytes) -> tuple[int | None, int, int, bytes]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pygase_gevent.changes import apply_changes, combine_changes
-from pygase_gevent.codec import decode
+from pygase_gevent.codec import decode, pack
 from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError, ArgumentTypeError, DecodeError
 from pygase_gevent.gamestate import GameState, GameStatus, check_names
@@ -175,6 +175,7 @@ class StateReceiver:
         self.newest: int | None = None
         self.drops: Counter[StateDrop] = Counter()
         self._states: dict[int, dict[str, Any]] = {}  # possible bases, oldest first
+        self._size_bound_bytes = 0
         self._assemblies: dict[tuple[int, int | None], _Assembly] = {}
 
     def receive_part(
@@ -259,6 +260,9 @@ class StateReceiver:
         except (DecodeError, ArgumentError, ArgumentTypeError):
             self._drop(StateDrop.BAD_BLOB)
             return None
+        if not self._has_room_for(content, base, len(blob)):
+            self._drop(StateDrop.TOO_LARGE)
+            return None
         if base is None:
             self._states.clear()
         else:
@@ -273,6 +277,16 @@ class StateReceiver:
             del self._assemblies[key]
         self.newest = newest
         return ReceivedState(GameState.from_dict(newest, content), clock_us / 1e6)
+
+    def _has_room_for(self, content: dict[str, Any], base: int | None, growth_bytes: int) -> bool:
+        """Whether deltas have not made the state too large: measured where the sum of them could have."""
+        bound_bytes = growth_bytes if base is None else self._size_bound_bytes + growth_bytes
+        if bound_bytes > self._config.max_state_bytes:
+            bound_bytes = len(pack(content))
+            if bound_bytes > self._config.max_state_bytes:
+                return False
+        self._size_bound_bytes = bound_bytes
+        return True
 
     def _decode(self, base: int | None, blob: bytes) -> dict[str, Any]:
         # A state's items are bounded by its bytes.

@@ -370,7 +370,7 @@ MUTANTS = [
         "ReliableExactlyOnce",
         send_until_it_wraps,
     ),
-    # Beyond the list: one at least for every checker.
+    # One at least for every checker.
     Mutant("an ordered message does not wait", deliver_ordered_at_once, {"line": UNSTEADY}, "OrderedInOrder"),
     Mutant("a stale one is delivered", deliver_stale_ones, {"line": UNSTEADY}, "SequencedNeverBack"),
     Mutant("retries are not counted", retry_without_counting, {"line": BAD}, "RetriesBounded"),

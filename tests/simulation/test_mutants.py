@@ -6,6 +6,8 @@ import pytest
 
 from tests.simulation.mutants import MUTANTS, Mutant
 
+pytestmark = pytest.mark.pure
+
 SEEDS = (1, 2, 3)
 
 

@@ -57,6 +57,7 @@ def test_another_process_with_other_hashes_leaves_the_same_trace() -> None:
     assert len(digests) == 1
 
 
+@pytest.mark.pure
 def test_everything_that_holds_things_has_a_known_limit() -> None:
     found: dict[str, int] = {}
     for seed in (20, 27):
