@@ -412,10 +412,10 @@ def test_deltas_cannot_make_a_state_larger_than_its_limit():
     for number in range(40):  # the same again and again takes no room
         pair.push(things={0: number, 1: b"x" * 100})
         assert pair.sync() == pair.store.get_game_state()
-    for number in range(2, 9):
+    for number in range(2, 10):
         pair.push(things={number: b"x" * 100})
         assert pair.sync() == pair.store.get_game_state()
-    pair.push(things={9: b"x" * 100})
+    pair.push(things={10: b"x" * 100})
     newest = strict.newest
     assert pair.carry(pair.next_update()) is None
     assert strict.drops == {StateDrop.TOO_LARGE: 1}
