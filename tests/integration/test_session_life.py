@@ -252,6 +252,31 @@ def test_server_process_killed_and_started_anew(is_patched: bool) -> None:
 
 
 @PATCHING
+def test_a_client_process_goes_on_from_another_port(is_patched: bool) -> None:
+    port = free_udp_port()
+    with (
+        Program("server", port, is_patched=is_patched) as server,
+        Relay(("127.0.0.1", port)) as relay,
+        Player(port) as player,
+        Program("client", relay.port, is_patched=is_patched) as client,
+    ):
+        player.wait_playing()
+        client.wait_line("connected")
+        relay.rebind()
+        client.wait_line("resumed")
+        player.client.wait_until(lambda state: "reconnect" in state.hooks, timeout=30)
+        assert player.state().hooks == ["join", "join", "reconnect"]
+        player.client.disconnect(shutdown_server=False)
+        server.send_signal(signal.SIGTERM)
+        assert server.wait_end() == 0
+        assert server.errors == ""
+        client.send_signal(signal.SIGTERM)
+        assert client.wait_end() == 0
+        assert client.errors == ""
+        assert client.lines == ["connected", "resumed", "closed goodbye", "ended"]
+
+
+@PATCHING
 def test_client_process_killed(is_patched: bool) -> None:
     game = Game(config=BRIEF)
     game.run_in_thread()

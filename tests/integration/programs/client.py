@@ -17,6 +17,7 @@ def main(port: int, *, in_thread: bool) -> None:
     client = Client(deliveries=DELIVERIES)
     client.register_event_handler("ECHO", lambda value: value)
     client.on_connect = lambda: print("connected")
+    client.on_resume = lambda: print("resumed")
     client.on_close = lambda reason: print("closed", reason)
     if in_thread:
         thread = client.connect_in_thread(port, "127.0.0.1")
