@@ -95,8 +95,11 @@ class Config:
     """Frames in a payload: 1200 bytes hold no more that carry anything."""
 
     # --- acknowledgement and loss (RFC 9002) ----------------------------------------------------
-    max_ack_delay_s: float = 0.020
-    """An acknowledgement is sent at the latest after this long; one frame of a 50 Hz game."""
+    ack_delay_s: float = 0.020
+    """An acknowledgement leaves after this long, alone if need be; one frame of a 50 Hz game."""
+    max_ack_delay_s: float = 0.035
+    """... or with the next packet of a sender that keeps to a rate, if that is due within this: games of 30
+    to 50 Hz send no acknowledgements apart."""
     ack_every_packets: int = 16
     """... or after this many packets that ask for one; a quarter of the 64-bit mask."""
     initial_rtt_s: float = 0.333

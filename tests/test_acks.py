@@ -35,15 +35,29 @@ def test_largest_and_mask_say_exactly_what_was_received(sequences: list[int]) ->
 def test_an_ack_waits_for_company_but_not_for_long() -> None:
     received = ReceivedPackets(CONFIG)
     received.record(0, True, 1.0)
-    assert received.ack_deadline == 1.0 + CONFIG.max_ack_delay_s
+    assert received.ack_deadline == 1.0 + CONFIG.ack_delay_s
     for sequence in range(1, 15):
         received.record(sequence, True, 1.001)
-    assert received.ack_deadline == 1.0 + CONFIG.max_ack_delay_s
+    assert received.ack_deadline == 1.0 + CONFIG.ack_delay_s
     received.record(15, True, 1.002)
     assert received.ack_deadline == 1.002  # the sixteenth
     assert received.delay_s(1.003) == 1.003 - 1.002
     received.acknowledged()
     assert received.ack_deadline is None
+
+
+def test_an_ack_waits_a_little_longer_for_a_packet_that_is_due() -> None:
+    received = ReceivedPackets(CONFIG)
+    received.next_send_at = 1.030
+    received.record(0, True, 1.0)
+    assert received.ack_deadline == 1.030
+    received.acknowledged()
+    received.record(1, True, 1.020)  # due before this one would have to leave alone
+    assert received.ack_deadline == 1.020 + CONFIG.ack_delay_s
+    received.acknowledged()
+    received.next_send_at = 2.040
+    received.record(2, True, 2.0)  # due too late
+    assert received.ack_deadline == 2.0 + CONFIG.ack_delay_s
 
 
 def test_a_gap_and_what_fills_it_are_acknowledged_at_once() -> None:
@@ -54,7 +68,7 @@ def test_a_gap_and_what_fills_it_are_acknowledged_at_once() -> None:
     assert received.ack_deadline == 2.0
     received.acknowledged()
     received.record(3, True, 3.0)
-    assert received.ack_deadline == 3.0 + CONFIG.max_ack_delay_s
+    assert received.ack_deadline == 3.0 + CONFIG.ack_delay_s
     received.acknowledged()
     received.record(1, True, 4.0)
     assert received.ack_deadline == 4.0

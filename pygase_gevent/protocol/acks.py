@@ -20,12 +20,25 @@ class ReceivedPackets:
         largest: largest received sequence, -1 before the first.
         mask: bit i stands for `largest - 1 - i`. Sequences below 0 do not exist and count as received.
         ack_deadline: when an acknowledgement must leave, `None` when nothing asks for one.
+        next_send_at: when a packet leaves anyway, as far as the rate of those before tells; 0 if it does not.
     """
 
-    __slots__ = ("_eliciting", "_every", "_largest_at", "_max_delay_s", "ack_deadline", "largest", "mask")
+    __slots__ = (
+        "_delay_s",
+        "_eliciting",
+        "_every",
+        "_largest_at",
+        "_max_delay_s",
+        "ack_deadline",
+        "largest",
+        "mask",
+        "next_send_at",
+    )
 
     def __init__(self, config: Config) -> None:
+        self._delay_s = config.ack_delay_s
         self._max_delay_s = config.max_ack_delay_s
+        self.next_send_at = 0.0
         self._every = config.ack_every_packets
         self._largest_at = 0.0
         self._eliciting = 0
@@ -63,12 +76,14 @@ class ReceivedPackets:
         if not is_in_order or self._eliciting >= self._every:
             self.ack_deadline = now
         elif self.ack_deadline is None:
-            self.ack_deadline = now + self._max_delay_s
+            self.ask_for_ack(now)
 
     def ask_for_ack(self, now: float) -> None:
         """Say something soon although nothing new was recorded."""
         if self.ack_deadline is None:
-            self.ack_deadline = now + self._max_delay_s
+            soon, next_send_at = now + self._delay_s, self.next_send_at
+            waits = soon < next_send_at <= now + self._max_delay_s
+            self.ack_deadline = next_send_at if waits else soon
 
     def delay_s(self, now: float) -> float:
         """How long the largest received payload has waited for its acknowledgement."""

@@ -13,6 +13,11 @@ from pygase_gevent.protocol.recovery import Recovery, RoundTrip, SentPacket
 from pygase_gevent.protocol.stats import SessionStats
 
 PING = b"\x01"
+SAME_BURST_S = 0.001
+"""Packets closer than this are one send of several packets."""
+INTERVAL_WEIGHT = 1 / 8
+INTERVAL_SLACK = 1.25
+"""So much later than at its rate a sender may be, and still takes an acknowledgement along."""
 
 
 class Connection:
@@ -32,7 +37,9 @@ class Connection:
         "_interval_end",
         "_interval_packets",
         "_last_bulk_at",
+        "_last_full_at",
         "_pacer",
+        "_send_interval_s",
         "_stats",
         "last_sent_at",
         "must_ping",
@@ -50,6 +57,8 @@ class Connection:
         self._last_bulk_at = now - config.send_interval_s
         self._interval_end = now
         self._interval_packets = 0
+        self._last_full_at = now
+        self._send_interval_s = 0.0
         self.received = ReceivedPackets(config)
         self.round_trip = RoundTrip(config)
         self.recovery = Recovery(config, self.round_trip, self._congestion, stats)
@@ -127,6 +136,8 @@ class Connection:
         payload = packet.to_bytes()
         size = len(payload)
         sequence = send(payload)
+        if packet.is_ack_eliciting:
+            self._follow_rate(now)
         self._stats.packets_sent += 1
         self._stats.bytes_sent += size
         self.last_sent_at = now
@@ -144,3 +155,17 @@ class Connection:
         else:
             self.recovery.sequence_sent(sequence)
         return size
+
+    def _follow_rate(self, now: float) -> None:
+        """A packet with something in it left: guess from the rate of these when the next one will."""
+        interval_s = now - self._last_full_at
+        if interval_s < SAME_BURST_S:
+            return
+        self._last_full_at = now
+        if interval_s > self._config.max_ack_delay_s:
+            self._send_interval_s = 0.0
+            self.received.next_send_at = 0.0
+            return
+        known_s = self._send_interval_s or interval_s
+        self._send_interval_s = known_s + (interval_s - known_s) * INTERVAL_WEIGHT
+        self.received.next_send_at = now + self._send_interval_s * INTERVAL_SLACK
