@@ -95,3 +95,10 @@ def test_changing_one_option_leaves_the_others_draws_alone() -> None:
 def test_options_that_cannot_be_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ArgumentError, match=next(iter(wrong))):
         LinkOptions(**wrong)
+
+
+def test_a_line_that_becomes_well_is_out_of_its_burst() -> None:
+    model = LinkModel(LinkOptions(burst_start=1.0, burst_end=1e-9, burst_loss=1.0), rng=1)
+    assert model.deliveries(b"lost", 0.0) == []
+    model.options = LinkOptions()
+    assert len(model.deliveries(b"arrives", 0.1)) == 1

@@ -110,7 +110,8 @@ class LinkModel:
             draw() for _ in range(_DRAWS)
         ]
         counts["sent"] += 1
-        self._is_in_burst = burst >= options.burst_end if self._is_in_burst else burst < options.burst_start
+        was_in_burst = self._is_in_burst and options.burst_start > 0  # a line that became well has none
+        self._is_in_burst = burst >= options.burst_end if was_in_burst else burst < options.burst_start
         if self.is_cut:
             counts["cut"] += 1
             return []
