@@ -123,6 +123,9 @@ class Config:
     """Packets of events that leave at once in an interval before they are treated as bulk."""
     redundancy_share: float = 0.2
     """Share of sent bytes that unacknowledged small reliable messages may ride along in."""
+    redundancy_floor_bytes_per_s: float = 3500.0
+    """... but never less than this, so that on a bad line also a few small events per second arrive within a
+    send interval of their time; a third of what one player's state takes."""
     max_riding_candidates: int = 256
     """Messages looked at for that, in each of two queues: what a lossy round trip leaves behind."""
     max_burst_packets: int = 256

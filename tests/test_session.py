@@ -582,7 +582,20 @@ def test_what_rides_along_keeps_to_its_share() -> None:
     stats = pair.client.session.stats
     ridden = stats.messages_ridden_along * 46
     wire = stats.bytes_sent + stats.packets_sent * 47
-    assert ridden <= 0.2 * wire + 2400
+    assert ridden <= pair.config.redundancy_floor_bytes_per_s * 25 + 2400
+    assert ridden > 0.2 * wire  # so little that it is the floor which counts
+
+
+def test_what_rides_along_beside_much_else_keeps_to_its_share() -> None:
+    config = Config(redundancy_floor_bytes_per_s=100.0)
+    pair = Pair(seed=8, link=BAD, config=config)
+    pair.run(1)
+    pair.every(0.02, 1000, lambda index: pair.send(pair.client, number_body(index)))
+    pair.run(25)
+    stats = pair.client.session.stats
+    ridden = stats.messages_ridden_along * 46
+    wire = stats.bytes_sent + stats.packets_sent * 47
+    assert ridden <= config.redundancy_share * wire + 2400
 
 
 # --- state ------------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """Small reliable messages ride along in packets that leave anyway, so that a loss costs a send interval.
 
 First go messages under suspicion: a packet sent after theirs arrived and theirs did not, yet. Then, on a
-path that is known to lose, messages that were just sent, those on their second attempt included. Both
-within a share of the bytes that are sent.
+path that is known to lose, messages that were just sent, those on their second attempt included, in as many
+copies as its losses ask for. All within a share of the bytes that are sent, or a floor where that is little.
 """
 
 from __future__ import annotations
@@ -20,6 +20,14 @@ LOSSY_SHARE = 0.005
 """A path that loses less than this gets nothing in advance, only on suspicion."""
 PACKET_OVERHEAD_BYTES = 47
 """What a packet costs besides its payload: 28 bytes of IP and UDP, 19 of netcode."""
+RESIDUAL_LOSS = 0.004
+"""A fresh message is repeated until all of its copies are lost less often than this: in an ordered stream
+each loss holds up the messages of a round trip."""
+REFUSED_SHARE = 0.5
+"""Where more seems to be lost, it is a peer without room for messages that refuses packets: with copies in
+them they would have even less chance to fit."""
+LONGEST_GAP_S = 0.25
+"""The floor of the budget counts no longer silence than this."""
 MAX_COPIES = 6
 """Copies of a message in flight at once."""
 
@@ -31,18 +39,30 @@ class Redundancy:
         lost_share: share of packets lost lately, set by the session.
     """
 
-    __slots__ = ("_budget_bytes", "_fresh", "_share", "_suspects", "lost_share")
+    __slots__ = (
+        "_budget_bytes",
+        "_floor_bytes_per_s",
+        "_fresh",
+        "_sent_at",
+        "_share",
+        "_suspects",
+        "lost_share",
+    )
 
     def __init__(self, config: Config) -> None:
         self._share = config.redundancy_share
+        self._floor_bytes_per_s = config.redundancy_floor_bytes_per_s
+        self._sent_at = 0.0
         self._suspects: deque[QueuedMessage] = deque(maxlen=config.max_riding_candidates)
         self._fresh: deque[QueuedMessage] = deque(maxlen=config.max_riding_candidates)
         self._budget_bytes = float(MAX_BUDGET_BYTES)
         self.lost_share = 0.0
 
-    def packet_sent(self, payload_bytes: int) -> None:
-        """A packet left: a share of its bytes may ride along later."""
-        earned = (payload_bytes + PACKET_OVERHEAD_BYTES) * self._share
+    def packet_sent(self, payload_bytes: int, now: float) -> None:
+        """A packet left: a share of its bytes may ride along later, or what the floor gives for the time."""
+        gap_s = min(now - self._sent_at, LONGEST_GAP_S)
+        self._sent_at = now
+        earned = max((payload_bytes + PACKET_OVERHEAD_BYTES) * self._share, gap_s * self._floor_bytes_per_s)
         self._budget_bytes = min(self._budget_bytes + earned, MAX_BUDGET_BYTES)
 
     def message_sent(self, message: QueuedMessage) -> None:
@@ -60,7 +80,7 @@ class Redundancy:
 
     def next_message(self, room_bytes: int, now: float) -> QueuedMessage | None:
         """The next message that rides along, `None` if there is none, or no room or budget."""
-        if self._budget_bytes <= 0:
+        if self._budget_bytes <= 0 or self.lost_share > REFUSED_SHARE:
             return None
         for candidates in (self._suspects, self._fresh):
             while candidates:
@@ -73,8 +93,11 @@ class Redundancy:
                     break
                 candidates.popleft()
                 self._budget_bytes -= size
-                if candidates is self._suspects and self.lost_share > LOSSY_SHARE:
-                    self._fresh.appendleft(message)
+                if self.lost_share > LOSSY_SHARE:
+                    if candidates is self._suspects:
+                        self._fresh.appendleft(message)
+                    elif self.lost_share ** (message.copies + 1) > RESIDUAL_LOSS:
+                        self._fresh.append(message)
                 return message
         return None
 

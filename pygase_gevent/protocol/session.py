@@ -336,7 +336,7 @@ class Session:
             size = connection.send(
                 packet, send, now, has_events=has_events, is_bulk=is_bulk, more_bulk=more_bulk
             )
-            messages.redundancy.packet_sent(size)
+            messages.redundancy.packet_sent(size, now)
             sent += 1
             # What does not fit beside a welcome goes without one; this burst has begun with one.
             with_welcome = with_welcome and not packet.has_misfit
