@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import count, islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 
 from pygase_gevent.testing.options import SimulationOptions, draw_options
 from pygase_gevent.testing.simulator import Result, Simulation
@@ -104,12 +106,24 @@ def _run_without_pauses(options: SimulationOptions) -> Result:
         gc.collect()
 
 
+def _end_with_the_parent() -> None:
+    """A worker whose parent was killed would wait for its next seed for ever."""
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, name="waits for the parent's end", daemon=True).start()
+
+
 def run_seeds(
     seeds: Iterator[tuple[int, bool]], duration_s: float, jobs: int
 ) -> Generator[tuple[Result, float, bool], None, None]:
     """Runs seeds, `jobs` at a time in processes of their own, as long as results are asked for."""
     # Spawned ones: a fork would carry this process's threads' locks along.
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_end_with_the_parent) as pool:
         running: dict[Future[tuple[Result, float]], bool] = {
             pool.submit(run_seed, seed, duration_s, is_twice): is_twice
             for seed, is_twice in islice(seeds, 2 * jobs)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -76,6 +78,34 @@ def test_a_soak_says_what_it_did(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     assert total.session_s >= 36 and total.twice == 1
     assert "violations: 0" in printed and "session-hours" in printed and "attacks: " in printed
+
+
+def test_a_soak_that_is_killed_takes_its_workers_along() -> None:
+    soak_command = [sys.executable, "-m", "pygase_gevent.testing", "soak", "--hours", "9", "--jobs", "2"]
+    process = subprocess.Popen(soak_command, cwd=Path(__file__).parents[2], stdout=subprocess.DEVNULL)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    if not children.exists():  # this kernel, or this system, does not say
+        process.kill()
+        pytest.skip("/proc does not list children")
+    wait_until(lambda: len(children.read_text().split()) >= 3)  # two workers and the resource tracker
+    workers = children.read_text().split()
+    process.kill()
+    process.wait()
+    wait_until(lambda: not any(is_alive(worker) for worker in workers))
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def is_alive(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_a_seed_can_be_replayed(capsys: pytest.CaptureFixture[str]) -> None:
