@@ -5,33 +5,33 @@ from __future__ import annotations
 import argparse
 import getpass
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from demos.chat.hosting import LocalServer, default_transcript
+from demos.chat.lines import LineByLine
 from demos.chat.server import ChatServer
 from demos.chat.shared import DEFAULT_PORT, STEP_S
-from demos.chat.terminal import chat
-from demos.processes import (
-    ENDS_WITH_PARENT,
-    Children,
-    NotStartedError,
-    parse_address,
-    reachable,
-    run_program,
-    run_server,
-)
+from demos.processes import format_address, has_terminal, parse_address, run_program, run_server
+from pygase_gevent import get_available_ip_addresses
+
+if TYPE_CHECKING:
+    from demos.chat.screen import ChatScreen
 
 PROGRAM = "demos.chat"
 
 
 def main() -> int:
     arguments = _parse_arguments()
-    return run_program("chat", lambda: _run(arguments), ends_with_parent=arguments.with_parent)
+    return run_program("chat", lambda: _run(arguments), ends_with_parent=False)
 
 
 def _run(arguments: argparse.Namespace) -> None:
     if arguments.server:
-        run_server(ChatServer().backend, arguments.host, arguments.port, interval=STEP_S)
+        server = ChatServer(_transcript(arguments), arguments.idle or None)
+        run_server(server.backend, arguments.host, arguments.port, interval=STEP_S)
     elif arguments.join is not None:
-        chat(arguments.name, *arguments.join)
+        _view(arguments.name, f"to chat, a friend types: {_join_line(*arguments.join)}").run(*arguments.join)
     else:
         _chat_here(arguments)
 
@@ -39,27 +39,59 @@ def _run(arguments: argparse.Namespace) -> None:
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog=f"python -m {PROGRAM}",
-        description="Chat rooms over the network. Without options: joins the server on this machine, "
-        "or starts one, which then ends with you.",
+        description="Chat rooms over the network. Without options: joins the server on this machine, or "
+        "starts one, which is a process of its own and ends when nobody is left. Under a pipe: line by line.",
     )
     parser.add_argument("--join", metavar="HOST:PORT", type=parse_address, help="join a running server")
-    parser.add_argument("--server", action="store_true", help="run only the server")
+    parser.add_argument("--server", action="store_true", help="run only the server, until Ctrl-C")
     parser.add_argument(
         "--host", default="localhost", help="address the server listens on; 0.0.0.0 for a LAN"
     )
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="port of the server (%(default)s)")
     parser.add_argument("--name", default=getpass.getuser(), help="your name (%(default)s)")
-    parser.add_argument(ENDS_WITH_PARENT, action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--transcript",
+        metavar="FILE",
+        help="where the server keeps what was said, also for the next one; '' to forget it "
+        f"({default_transcript(DEFAULT_PORT)})",
+    )
+    parser.add_argument(
+        "--idle", type=float, metavar="S", help="the server ends after so long without anybody"
+    )
     return parser.parse_args()
 
 
 def _chat_here(arguments: argparse.Namespace) -> None:
-    with Children() as children:
-        try:
-            host, port = children.start_server(PROGRAM, arguments.host, arguments.port)
-        except NotStartedError:
-            host, port = arguments.host, arguments.port  # taken: by the server that we look for
-        chat(arguments.name, reachable(host), port)
+    server = LocalServer(arguments.host, arguments.port, _transcript(arguments))
+    hints = ["the server is a process of its own: it goes on while anybody is there"] * server.start()
+    host, port = server.address
+    if arguments.host in ("0.0.0.0", "::"):
+        hints += [
+            f"to chat, a friend types: {_join_line(ip, port)}" for ip in get_available_ip_addresses()[:2]
+        ]
+    else:
+        hints.append(f"on this machine others type: python -m {PROGRAM}")
+    view = _view(arguments.name, *hints)
+    server.keep_up(view.client)
+    view.run(host, port)
+
+
+def _view(name: str, *hints: str) -> LineByLine | ChatScreen:
+    if not has_terminal():
+        return LineByLine(name)
+    from demos.chat.screen import ChatScreen  # needs prompt_toolkit, which a pipe can do without
+
+    return ChatScreen(name, *hints)
+
+
+def _transcript(arguments: argparse.Namespace) -> Path | None:
+    if arguments.transcript is None:
+        return default_transcript(arguments.port)
+    return Path(arguments.transcript) if arguments.transcript else None
+
+
+def _join_line(host: str, port: int) -> str:
+    return f"python -m {PROGRAM} --join {format_address(host, port)}"
 
 
 if __name__ == "__main__":

@@ -1,14 +1,19 @@
-"""The rules of the chat, without a network: a line typed goes in, lines to show come out.
+"""The rules of the chat, as pure functions: names, texts, who is in which room, how fast is too fast.
 
-The users are part of the synchronized state, `{id: {name, room}}`, so that every client can tell
-who is where; what is said travels as events.
+Who is there is the synchronized state, `users`, by the user's id:
+
+    name:    as others see it
+    rooms:   {room: True}, the lobby always among them
+    typing:  the room that the user types into, or ""
+    is_here: False while the connection is lost
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pygase_gevent import TO_DELETE
@@ -16,150 +21,269 @@ from pygase_gevent import TO_DELETE
 LOBBY = "lobby"
 TEXT_LENGTH = 500
 NAME_LENGTH = 20
-HELP = "/nick NAME, /join ROOM, /who, /help, /quit"
+ROOMS_PER_USER = 10
+MARKS_IN_A_ROW = 3
+"""Combining marks on one letter; languages need two, and forty paint over the lines around."""
+TYPING_S = 5.0
+"""How long somebody types after the last sign of it."""
+LINES_AT_ONCE, LINES_PER_S = 20, 4.0
+REQUESTS_AT_ONCE, REQUESTS_PER_S = 60, 20.0
+ENTRIES_AT_ONCE, ENTRIES_PER_S = 100, 10.0
+PATIENCE = 200
+"""Refusals for speed in a row, after which the server hangs up."""
 
-Users = dict[int, dict[str, Any]]
+Users = Mapping[str, Mapping[str, Any]]
+Changes = dict[str, Any]
 
-
-@dataclass(frozen=True)
-class Show:
-    """A line for some users' screens."""
-
-    to: tuple[int, ...]
-    kind: str
-    name: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a typed line leads to: changes of the users, and lines to show in this order."""
-
-    changes: dict[int, Any]
-    shows: tuple[Show, ...]
-
-
-def handle_line(users: Users, user_id: int, line: str) -> Outcome:
-    """Does what a user typed: says it, or obeys it if it starts with a slash.
-
-    The first line of a new user must be `/nick NAME`; it brings the user in.
-    """
-    line = clean(line)
-    command, _, argument = line.partition(" ")
-    argument = argument.strip()
-    if user_id not in users:
-        return _enter(users, user_id, argument if command == "/nick" else "")
-    if command == "/nick":
-        return _rename(users, user_id, argument)
-    if command == "/join":
-        return _move(users, user_id, argument)
-    if command == "/who":
-        return _tell(user_id, _who(users, users[user_id]["room"]))
-    if command == "/quit":
-        outcome = leave(users, user_id)
-        return Outcome(outcome.changes, (*outcome.shows, Show((user_id,), "bye", "", "goodbye")))
-    if command == "/help":
-        return _tell(user_id, HELP)
-    if command.startswith("/"):
-        return _tell(user_id, f"no such command: {command}; there are {HELP}")
-    if not line:
-        return Outcome({}, ())
-    user = users[user_id]
-    return Outcome({}, (Show(_in_room(users, user["room"]), "said", user["name"], line),))
+_RESERVED = {"server", "system", "you", "everybody"}
+_ALIKE = {  # what else is read as these letters: digits, Cyrillic, Greek, after case folding
+    "a": "\u0430\u03b1",
+    "c": "\u0441",
+    "d": "\u0501",
+    "e": "\u0435",
+    "h": "\u04bb",
+    "j": "\u0458",
+    "k": "\u043a\u03ba",
+    "l": "1i\u0131\u0456\u03b9\u04cf",
+    "o": "0\u043e\u03bf",
+    "p": "\u0440\u03c1",
+    "q": "\u051b",
+    "s": "\u0455",
+    "t": "\u0442\u03c4",
+    "u": "\u03c5",
+    "v": "\u03bd",
+    "w": "\u051d\u03c9",
+    "x": "\u0445\u03c7",
+    "y": "\u0443\u03b3",
+}
+_TO_PLAIN = str.maketrans({alike: plain for plain, letters in _ALIKE.items() for alike in letters})
 
 
-def leave(users: Users, user_id: int, how: str = "left") -> Outcome:
-    """Takes a user out and tells the room."""
-    if user_id not in users:
-        return Outcome({}, ())
-    user = users[user_id]
-    others = tuple(other for other in _in_room(users, user["room"]) if other != user_id)
-    return Outcome({user_id: TO_DELETE}, (_notice(others, f"{user['name']} {how}"),))
+class Refused(Exception):
+    """What the user asked for is not done; the message tells the user why, and nobody else."""
 
 
-def notify_room(users: Users, user_id: int, what: str) -> Outcome:
-    """Tells the user's room something about the user."""
-    if user_id not in users:
-        return Outcome({}, ())
-    user = users[user_id]
-    return Outcome({}, (_notice(_in_room(users, user["room"]), f"{user['name']} {what}"),))
+# --- text -------------------------------------------------------------------------------------------------
 
 
 def clean(text: str) -> str:
-    """A line without anything that could move a cursor, colour or reorder a terminal's text."""
-    text = text.replace("\t", " ")
-    return "".join(char for char in text if char.isprintable())[:TEXT_LENGTH].strip()
+    """One line of what a terminal can show: nothing that moves a cursor, colours, reorders or piles up.
+
+    Controls (C0, C1, with them every escape sequence), format characters (of direction, of width zero),
+    surrogates and unassigned ones go; line ends, tabs and all wide or narrow spaces become a space.
+    """
+    kept, marks = [], 0
+    for char in text:
+        if char.isspace():
+            char = " "
+        elif not char.isprintable():
+            continue
+        is_mark = unicodedata.category(char).startswith("M")
+        marks = marks + 1 if is_mark else 0
+        if marks <= MARKS_IN_A_ROW:
+            kept.append(char)
+    return "".join(kept).strip()
 
 
-def _enter(users: Users, user_id: int, wanted: str) -> Outcome:
-    base = wanted if _is_name(wanted) else "guest"
-    name, number = base, 2
-    while _is_taken(users, name):
-        name, number = f"{base[: NAME_LENGTH - 4]}{number}", number + 1
-    newcomer = {"name": name, "room": LOBBY}
-    everybody = (*_in_room(users, LOBBY), user_id)
-    shows = [
-        _notice(everybody, f"{name} joined {LOBBY}"),
-        _notice((user_id,), _who({**users, user_id: newcomer}, LOBBY)),
-    ]
-    if name != wanted:
-        shows.insert(0, _notice((user_id,), f"the name {wanted or '(none)'} is not free: you are {name}"))
-    return Outcome({user_id: newcomer}, tuple(shows))
+def check_text(text: object) -> str:
+    """A text as it may be said.
+
+    Raises:
+        Refused: too long, or nothing in it.
+    """
+    if not isinstance(text, str):
+        raise Refused("that is no text")
+    if len(text) <= 4 * TEXT_LENGTH:  # cleaning a megabyte would hold up everybody
+        text = clean(text)
+    if len(text) > TEXT_LENGTH:
+        raise Refused(f"not said: {len(text)} characters, and {TEXT_LENGTH} is the most")
+    if not text:
+        raise Refused("not said: there is nothing to see in it")
+    return text
 
 
-def _rename(users: Users, user_id: int, name: str) -> Outcome:
-    if not _is_name(name):
-        return _tell(user_id, f"a name is 1 to {NAME_LENGTH} letters, digits, - or _")
-    others = {other: user for other, user in users.items() if other != user_id}
-    if _is_taken(others, name):
-        return _tell(user_id, f"the name {name} is taken")
+# --- names ------------------------------------------------------------------------------------------------
+
+
+def check_word(word: object, what: str) -> str:
+    """A name or room as it may be used.
+
+    Raises:
+        Refused: too long, not only letters, digits, - and _, or made to be mistaken for another.
+    """
+    if not isinstance(word, str) or not 0 < len(word) <= NAME_LENGTH or not re.fullmatch(r"[\w-]+", word):
+        raise Refused(f"a {what} is 1 to {NAME_LENGTH} letters, digits, - or _")
+    if unicodedata.normalize("NFKC", word) != word or not any(char.isalnum() for char in word):
+        raise Refused(f"a {what} is written in plain letters")
+    scripts = {_script(char) for char in word if not char.isascii() or char.isalpha()}
+    if "" in scripts or len(scripts) > 1:
+        raise Refused(f"a {what} is written in one alphabet")
+    return word
+
+
+def looks(word: str) -> str:
+    """What a name looks like: two that are mistaken for each other at a glance look the same."""
+    folded = unicodedata.normalize("NFKC", word).casefold().translate(_TO_PLAIN)
+    return folded.replace("rn", "m").replace("vv", "w")
+
+
+def free_name(users: Users, user_id: str, wanted: object) -> str:
+    """The wanted name, or the one closest to it that is free."""
+    name = wanted if isinstance(wanted, str) else ""
+    for candidate in (name, re.sub(r"[^\w-]", "", name[: 4 * NAME_LENGTH], flags=re.ASCII)[:NAME_LENGTH]):
+        try:
+            name = check_word(candidate, "name")
+            break
+        except Refused:
+            name = "guest"
+    taken = {looks(user["name"]) for other, user in users.items() if other != user_id} | _RESERVED
+    free, number = name, 2
+    while looks(free) in taken:
+        free, number = f"{name[: NAME_LENGTH - 5]}{number}", number + 1
+    return free
+
+
+def check_name(users: Users, user_id: str, name: object) -> str:
+    """A name that this user may take.
+
+    Raises:
+        Refused: it is none, or looks like somebody else's.
+    """
+    name = check_word(name, "name")
+    if free_name(users, user_id, name) != name:
+        raise Refused(f"the name {name} is taken, or looks like one that is")
+    return name
+
+
+def find(users: Users, name: object) -> str:
+    """The id of who has this name, in any case.
+
+    Raises:
+        Refused: nobody has.
+    """
+    if isinstance(name, str) and len(name) <= NAME_LENGTH:
+        for user_id, user in users.items():
+            if user["name"].casefold() == name.casefold():
+                return user_id
+    raise Refused(f"there is nobody called {clean(str(name)[:NAME_LENGTH])}")
+
+
+# --- who is where -----------------------------------------------------------------------------------------
+
+
+def enter(users: Users, user_id: str, wanted: object, rooms: Collection[object]) -> Changes:
+    """Lets somebody in, also one who was here and lost the server."""
+    joined = {LOBBY: True}
+    for room in list(rooms)[: ROOMS_PER_USER - 1]:
+        with contextlib.suppress(Refused):
+            joined[check_room(users, room)] = True
+    name = free_name(users, user_id, wanted)
+    return {user_id: {"name": name, "rooms": joined, "typing": "", "is_here": True}}
+
+
+def join(users: Users, user_id: str, room: object) -> Changes:
+    """Takes a user into one more room.
+
+    Raises:
+        Refused: no name for a room, or one room too many.
+    """
+    room = check_room(users, room)
+    rooms = users[user_id]["rooms"]
+    if room not in rooms and len(rooms) >= ROOMS_PER_USER:
+        raise Refused(f"you are in {ROOMS_PER_USER} rooms, which is the most; /leave one")
+    return {user_id: {"rooms": {room: True}}}
+
+
+def leave(users: Users, user_id: str, room: object) -> Changes:
+    """Takes a user out of a room.
+
+    Raises:
+        Refused: not in it, or it is the lobby.
+    """
+    room = room_of(users, user_id, room)
+    if room == LOBBY:
+        raise Refused("the lobby cannot be left; /quit ends the chat")
     user = users[user_id]
-    told = _notice(_in_room(users, user["room"]), f"{user['name']} is now {name}")
-    return Outcome({user_id: {"name": name}}, (told,))
+    typing = "" if user["typing"] == room else user["typing"]
+    return {user_id: {"rooms": {room: TO_DELETE}, "typing": typing}}
 
 
-def _move(users: Users, user_id: int, room: str) -> Outcome:
-    if not _is_name(room):
-        return _tell(user_id, f"a room is 1 to {NAME_LENGTH} letters, digits, - or _")
-    user = users[user_id]
-    if room == user["room"]:
-        return _tell(user_id, f"you are in {room}")
-    moved = {**users, user_id: {**user, "room": room}}
-    return Outcome(
-        {user_id: {"room": room}},
-        (
-            _notice(tuple(o for o in _in_room(users, user["room"]) if o != user_id), f"{user['name']} left"),
-            _notice(_in_room(moved, room), f"{user['name']} joined {room}"),
-            _notice((user_id,), _who(moved, room)),
-        ),
-    )
+def room_of(users: Users, user_id: str, room: object) -> str:
+    """A room that the user is in.
+
+    Raises:
+        Refused: the user is not.
+    """
+    if isinstance(room, str) and room.casefold() in users[user_id]["rooms"]:
+        return room.casefold()
+    raise Refused(f"you are not in {clean(str(room)[:NAME_LENGTH])}")
 
 
-def _who(users: Users, room: str) -> str:
-    names = sorted((users[user]["name"] for user in _in_room(users, room)), key=str.casefold)
-    return f"in {room}: {', '.join(names)}"
+def check_room(users: Users, room: object) -> str:
+    """A room's name as all spell it.
+
+    Raises:
+        Refused: it is none, or looks like another that is there.
+    """
+    room = check_word(room, "room").casefold()
+    for other in {LOBBY: True, **rooms_with_people(users)}:
+        if other != room and looks(other) == looks(room):
+            raise Refused(f"{room} looks like {other}, which is there")
+    return room
 
 
-def _in_room(users: Users, room: str) -> tuple[int, ...]:
-    return tuple(user_id for user_id, user in users.items() if user["room"] == room)
+def members(users: Users, room: str) -> list[str]:
+    """The ids of who is in a room."""
+    return [user_id for user_id, user in users.items() if room in user["rooms"]]
 
 
-def _tell(user_id: int, text: str) -> Outcome:
-    return Outcome({}, (_notice((user_id,), text),))
+def names_in(users: Users, room: str) -> list[str]:
+    """The names of who is in a room, in order."""
+    return sorted((users[user_id]["name"] for user_id in members(users, room)), key=str.casefold)
 
 
-def _notice(to: tuple[int, ...], text: str) -> Show:
-    return Show(to, "notice", "", text)
+def rooms_with_people(users: Users) -> dict[str, int]:
+    """How many are in each room."""
+    counts: dict[str, int] = {}
+    for user in users.values():
+        for room in user["rooms"]:
+            counts[room] = counts.get(room, 0) + 1
+    return counts
 
 
-def _is_name(name: str) -> bool:
-    return bool(re.fullmatch(r"[\w-]+", name)) and len(name) <= NAME_LENGTH
+# --- how fast ---------------------------------------------------------------------------------------------
 
 
-def _is_taken(users: Users, name: str) -> bool:
-    return any(_folded(user["name"]) == _folded(name) for user in users.values())
+class Allowance:
+    """So many at once, and so many per second in the long run.
+
+    Args:
+        at_once: how many may come together.
+        per_s: how many come back in a second.
+        now: seconds on any clock.
+    """
+
+    def __init__(self, at_once: int, per_s: float, now: float) -> None:
+        self._at_once, self._per_s = at_once, per_s
+        self._left, self._at = float(at_once), now
+
+    def wait_s(self, now: float) -> float:
+        """Takes one and returns 0, or takes none and returns the seconds until there is one."""
+        self._left = min(self._at_once, self._left + (now - self._at) * self._per_s)
+        self._at = now
+        if self._left < 1.0:
+            return (1.0 - self._left) / self._per_s
+        self._left -= 1.0
+        return 0.0
 
 
-def _folded(name: str) -> str:
-    # Names that look alike in another case or width are the same name.
-    return unicodedata.normalize("NFKC", name).casefold()
+def _script(char: str) -> str:
+    """The alphabet that a letter is of; empty for what has no place in a name."""
+    if char.isascii():
+        return "LATIN"
+    name = unicodedata.name(char, "")
+    word = name.partition(" ")[0]
+    # Blank letters, and the phonetic ones that look like capitals.
+    if not char.isalpha() or "FILLER" in name or (word == "LATIN" and char > "\u024f"):
+        return ""
+    return "CJK" if word in ("HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "HANGUL") else word
