@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from demos.chat.hosting import LocalServer, default_transcript
+from demos.chat.hosting import IDLE_S, LocalServer, default_transcript
 from demos.chat.lines import LineByLine
 from demos.chat.server import ChatServer
 from demos.chat.shared import DEFAULT_PORT, STEP_S
@@ -23,12 +24,14 @@ PROGRAM = "demos.chat"
 
 def main() -> int:
     arguments = _parse_arguments()
+    if hasattr(signal, "SIGHUP"):  # a closed window is a goodbye
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
     return run_program("chat", lambda: _run(arguments), ends_with_parent=False)
 
 
 def _run(arguments: argparse.Namespace) -> None:
     if arguments.server:
-        server = ChatServer(_transcript(arguments), arguments.idle or None)
+        server = ChatServer(_transcript(arguments), arguments.idle)
         run_server(server.backend, arguments.host, arguments.port, interval=STEP_S)
     elif arguments.join is not None:
         _view(arguments.name, f"to chat, a friend types: {_join_line(*arguments.join)}").run(*arguments.join)
@@ -56,13 +59,16 @@ def _parse_arguments() -> argparse.Namespace:
         f"({default_transcript(DEFAULT_PORT)})",
     )
     parser.add_argument(
-        "--idle", type=float, metavar="S", help="the server ends after so long without anybody"
+        "--idle",
+        type=float,
+        metavar="S",
+        help=f"the server ends after so long without anybody ({IDLE_S:g}; with --server: never)",
     )
     return parser.parse_args()
 
 
 def _chat_here(arguments: argparse.Namespace) -> None:
-    server = LocalServer(arguments.host, arguments.port, _transcript(arguments))
+    server = LocalServer(arguments.host, arguments.port, _transcript(arguments), arguments.idle or IDLE_S)
     hints = ["the server is a process of its own: it goes on while anybody is there"] * server.start()
     host, port = server.address
     if arguments.host in ("0.0.0.0", "::"):

@@ -67,11 +67,13 @@ class Conversations:
             return False
         conversation = self._all.setdefault(place, Conversation())
         conversation.lines.append(line)
-        is_called = line.author != name and line.kind != "notice" and calls(line, name)
-        if place != self.place and not is_old and line.kind != "notice":
+        if is_old or line.kind == "notice" or line.author == name:
+            return False
+        is_called = calls(line, name)
+        if place != self.place:
             conversation.unread += 1
             conversation.is_called |= is_called
-        return is_called and not is_old
+        return is_called
 
     def go(self, place: str) -> None:
         """Brings a conversation to the front."""

@@ -12,7 +12,7 @@ from demos.chat.client import ChatClient
 from demos.processes import parse_address, reachable
 
 IDLE_S = 10.0
-"""A server that somebody's chat started ends after so long without anybody."""
+"""Long enough to leave and come back; what was said is in the transcript anyway."""
 LOOK_S = 2.0
 LISTENING = "listening on "
 
@@ -24,11 +24,12 @@ class LocalServer:
         host: what it listens on.
         port: where; if that is taken, then by the server that is looked for.
         transcript: file of what was said.
+        idle_s: it ends after so long without anybody.
     """
 
-    def __init__(self, host: str, port: int, transcript: Path | None) -> None:
+    def __init__(self, host: str, port: int, transcript: Path | None, idle_s: float) -> None:
         self.address = (reachable(host), port)
-        self._command = [sys.executable, "-m", "demos.chat", "--server", "--idle", str(IDLE_S)]
+        self._command = [sys.executable, "-m", "demos.chat", "--server", "--idle", str(idle_s)]
         self._command += ["--host", host, "--port", str(port), "--transcript", str(transcript or "")]
         self._process: subprocess.Popen[str] | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections import deque
@@ -108,6 +109,8 @@ class ChatScreen:
         Raises:
             ConnectionError: there is no connection, or not everything was heard at the end.
         """
+        # What the library has to say would be written across the screen; the screen says it in its own way.
+        logging.getLogger("pygase_gevent").addHandler(logging.NullHandler())
         try:
             self.client.connect(host, port)
             for hint in self._hints:
@@ -258,7 +261,7 @@ class ChatScreen:
             for user in self.client.users().values()
             if user["typing"] == self._conversations.place and user["name"] != self.client.name
         ]
-        if not names:
+        if not names or self.client.status()[0] != "connected":
             return []
         if len(names) > MAX_SHOWN_TYPING:
             return [("", f" {len(names)} people are typing\u2026")]

@@ -1,0 +1,71 @@
+"""Chat over a line that loses, and with a server that is killed: real processes."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from demos.chat import rules
+from demos.processes import parse_address
+from pygase_gevent.testing.link import LinkOptions
+from pygase_gevent.testing.relay import Relay
+from tests.chat_users import SECONDS, Start, User, free_port, is_free, start_server, users
+
+from .support import eventually
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    with users() as start_user:
+        yield start_user
+
+
+def test_over_a_bad_line_nothing_is_lost_or_said_twice_and_the_order_stays(start: Start) -> None:
+    process, server = start_server("--port", "0")
+    line = LinkOptions(loss=0.2, delay_s=0.02, jitter_s=0.01, duplicate=0.1, corrupt=0.02)
+    with Relay(parse_address(server), up=line, seed=1) as relay:
+        people = [start("ann", "--join", server), start("ben", "--join", f"localhost:{relay.port}")]
+        check_that_all_read_the_same(people, ["ann", "ben"], lambda half: None)
+        assert relay.up_counts["lost"] > 0
+        people[1].leaves()
+    process.kill()
+    process.wait()
+
+
+def test_a_server_that_is_killed_is_replaced_and_nothing_is_lost(start: Start, tmp_path: Path) -> None:
+    port = free_port()
+    options = ("--port", str(port), "--transcript", str(tmp_path / "transcript"))
+    first_server, _ = start_server(*options)
+    names = ["ann", "ben", "cleo"]
+    people = [start(name, *options, "--idle", "0.5") for name in names]
+    check_that_all_read_the_same(people, names, lambda half: first_server.kill())
+    assert first_server.wait(SECONDS) == -signal.SIGKILL
+    for user in people:
+        user.leaves()
+    eventually(lambda: is_free(port), limit_s=SECONDS)
+
+
+def check_that_all_read_the_same(
+    people: list[User], names: list[str], half_way: Callable[[int], object]
+) -> None:
+    """All say as much as one may at once, and read everything, once, in one order."""
+    for user in people:
+        seen = ""
+        while not all(name in seen for name in names):
+            seen += user.reads()
+    for number in range(rules.LINES_AT_ONCE):
+        if number == rules.LINES_AT_ONCE // 2:
+            half_way(number)
+        for user in people:
+            user.says(str(number))
+    count = len(people) * rules.LINES_AT_ONCE
+    transcripts = [user.reads_said(count) for user in people]
+    for transcript in transcripts:
+        assert transcript == transcripts[0]
+    for name in names:
+        assert [line for line in transcripts[0] if line.startswith(f"<{name}>")] == [
+            f"<{name}> {number}" for number in range(rules.LINES_AT_ONCE)
+        ]
