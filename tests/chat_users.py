@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import subprocess
 import sys
@@ -76,14 +77,22 @@ def users() -> Iterator[Start]:
             user.process.communicate()
 
 
-def start_server(*options: str) -> tuple[subprocess.Popen[str], str]:
-    """A server; its process and address."""
+@contextlib.contextmanager
+def running_server(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server; its process and address. If nobody kills it, it must end well."""
     process = subprocess.Popen([*CHAT, "--server", *options], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    with process.stdout as output:
-        line = output.readline()
-    assert line.startswith("listening on localhost:")
-    return process, line.removeprefix("listening on ").strip()
+    try:
+        assert process.stdout is not None
+        with process.stdout as output:
+            line = output.readline()
+        assert line.startswith("listening on localhost:")
+        yield process, line.removeprefix("listening on ").strip()
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(SECONDS) == 0
+    finally:
+        process.kill()
+        process.wait()
 
 
 def free_port() -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chat_users import SECONDS, Start, free_port, is_free, start_server, users
+from tests.chat_users import SECONDS, Start, free_port, is_free, running_server, users
 from tests.conftest import eventually
 
 
@@ -20,10 +20,8 @@ def start() -> Iterator[Start]:
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    process, address = start_server("--port", "0")
-    yield address
-    process.send_signal(signal.SIGINT)
-    assert process.wait(SECONDS) == 0
+    with running_server("--port", "0") as (_, address):
+        yield address
 
 
 def test_the_first_user_starts_a_server_that_lives_on_while_anybody_is_there(

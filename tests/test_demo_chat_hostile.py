@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from demos.chat import rules
-from demos.chat.client import ChatClient, cleaned
+from demos.chat.client import ChatClient
 from demos.chat.lines import formatted
 from demos.chat.server import MAX_NUMBER, ChatServer
-from demos.chat.shared import DELIVERIES, GAME, STEP_S, Line
+from demos.chat.shared import DELIVERIES, GAME, STEP_S, Line, cleaned
 from pygase_gevent import Client, ConnectionStatus, RemoteError
 from pygase_gevent.testing import VirtualNetwork
 

@@ -137,6 +137,8 @@ def test_everybody_enters_the_lobby_and_comes_back_to_his_rooms() -> None:
     )
     assert list(back["3"]["rooms"])[:3] == ["lobby", "attic", "r0"]
     assert len(back["3"]["rooms"]) <= rules.ROOMS_PER_USER
+    rooms = ["lobby", *(f"r{number}" for number in range(rules.ROOMS_PER_USER - 1))]
+    assert list(rules.enter(USERS, "3", "cleo", rooms)["3"]["rooms"]) == rooms
 
 
 def test_joining_and_leaving() -> None:

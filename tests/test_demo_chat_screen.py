@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 
@@ -12,26 +11,21 @@ import pytest
 from demos.chat.client import ChatClient
 from demos.chat.shared import Line
 from demos.processes import parse_address
+from tests.chat_users import running_server
 from tests.conftest import eventually
 
 if sys.platform == "win32":
     pytest.skip("needs pseudo-terminals", allow_module_level=True)
 
-from tests.pseudo_terminal import SECONDS, OnTerminal
+from tests.pseudo_terminal import OnTerminal
 
 CHAT = ["-m", "demos.chat"]
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    process = subprocess.Popen(
-        [sys.executable, *CHAT, "--server", "--port", "0"], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    yield process.stdout.readline().removeprefix("listening on ").strip()
-    process.send_signal(signal.SIGINT)
-    assert process.wait(SECONDS) == 0
-    process.stdout.close()
+    with running_server("--port", "0") as (_, address):
+        yield address
 
 
 @pytest.fixture
@@ -74,10 +68,15 @@ def test_a_conversation(ann: OnTerminal, ben: Other) -> None:
     ann.type("ne\r")
     ann.wait_for(r"\d\d:\d\d ann: half a line")
     ann.wait_for("^#lobby>$")
+    ann.type(f"{'long ' * 50}\r")
+    ann.wait_for("^      long long")
+    ann.type("short")
+    ann.wait_for("^#lobby> short$")
+    ann.type("\x15")
     client.say("lobby", "waves", "me")
     ann.wait_for(r"\* ben waves")
-    assert [line.text for line in seen if line.author == "ann"] == ["half a line"]
-    ann.type("/who\x08\x08\x08\x08\x08\x1b[A")  # the history of what was typed
+    assert [line.text for line in seen if line.author == "ann"][:1] == ["half a line"]
+    ann.type("\x1b[A\x1b[A")  # the history of what was typed
     ann.wait_for("^#lobby> half a line$")
     client.quit(5)
     ann.wait_for(r"\* ben left")
@@ -89,6 +88,7 @@ def test_rooms_private_messages_and_what_is_unread(ann: OnTerminal, ben: Other) 
     client.join("attic")
     ann.type("/join Attic\r")
     ann.wait_for("^ #attic  2 people")
+    ann.wait_for("ann joined attic")
     ann.wait_for("in attic: ann, ben")
     ann.type("dark here\r")
     ann.wait_for("ann: dark here")

@@ -34,7 +34,7 @@ def _run(arguments: argparse.Namespace) -> None:
         server = ChatServer(_transcript(arguments), arguments.idle)
         run_server(server.backend, arguments.host, arguments.port, interval=STEP_S)
     elif arguments.join is not None:
-        _view(arguments.name, f"to chat, a friend types: {_join_line(*arguments.join)}").run(*arguments.join)
+        _view(arguments.name).run(*arguments.join)
     else:
         _chat_here(arguments)
 
@@ -72,9 +72,8 @@ def _chat_here(arguments: argparse.Namespace) -> None:
     hints = ["the server is a process of its own: it goes on while anybody is there"] * server.start()
     host, port = server.address
     if arguments.host in ("0.0.0.0", "::"):
-        hints += [
-            f"to chat, a friend types: {_join_line(ip, port)}" for ip in get_available_ip_addresses()[:2]
-        ]
+        addresses = [format_address(ip, port) for ip in get_available_ip_addresses()]
+        hints += [f"a friend types: python -m {PROGRAM} --join {address}" for address in addresses[:2]]
     else:
         hints.append(f"on this machine others type: python -m {PROGRAM}")
     view = _view(arguments.name, *hints)
@@ -94,10 +93,6 @@ def _transcript(arguments: argparse.Namespace) -> Path | None:
     if arguments.transcript is None:
         return default_transcript(arguments.port)
     return Path(arguments.transcript) if arguments.transcript else None
-
-
-def _join_line(host: str, port: int) -> str:
-    return f"python -m {PROGRAM} --join {format_address(host, port)}"
 
 
 if __name__ == "__main__":

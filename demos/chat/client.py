@@ -14,7 +14,7 @@ import gevent
 from demos.chat import rules
 from demos.chat.numbering import Inbox, Outbox
 from demos.chat.rules import Refused
-from demos.chat.shared import DELIVERIES, GAME, PRIVATE, Line
+from demos.chat.shared import DELIVERIES, GAME, PRIVATE, Line, cleaned
 from pygase_gevent import CallTimeoutError, Client, ConnectionStatus, DisconnectReason, PygaseError
 
 CONNECT_TIMEOUT_S = 5.0
@@ -86,12 +86,12 @@ class ChatClient:
         """Says goodbye when everything said before was heard, or after the timeout; whether it was."""
         self.wait_until_heard(timeout_s)
         self.disconnect()
-        return not self._outbox
+        return not self.unsent
 
     def wait_until_heard(self, timeout_s: float) -> None:
         """Returns when everything said was heard, or after the timeout."""
         ends_at = time.monotonic() + timeout_s
-        while self._outbox and not self.is_over.is_set() and time.monotonic() < ends_at:
+        while self.unsent and not self.is_over.is_set() and time.monotonic() < ends_at:
             time.sleep(0.01)
 
     def _stay_connected(self, host: str, port: int) -> None:
@@ -125,7 +125,7 @@ class ChatClient:
 
     def _enter_once(self) -> None:
         is_new = not self._has_entered.is_set()
-        rooms = [] if is_new else self._inbox.rooms()
+        rooms = [room for room in self._inbox.rooms() if room != PRIVATE]
         answer = self._ask("ENTER", self._secret, self.name, rooms, self._outbox.heard)
         for room in (*answer["rooms"], PRIVATE):
             self._read_history(room)
@@ -165,12 +165,13 @@ class ChatClient:
         self._typing = (room, now)
         self._dispatch("TYPING", room)
 
-    def join(self, room: str) -> tuple[str, list[str]]:
-        """Enters a room and shows its history; the room as it is spelled, and the names in it."""
+    def join(self, room: str) -> tuple[str, list[str], bool]:
+        """Enters a room and shows its history; its name, the names in it, and whether it is new."""
         answer = self._ask("JOIN", room)
-        if self._inbox.last(answer["room"]) is None:
+        is_new = self._inbox.last(answer["room"]) is None
+        if is_new:
             self._read_history(answer["room"])
-        return answer["room"], answer["names"]
+        return answer["room"], answer["names"], is_new
 
     def leave(self, room: str) -> None:
         self._ask("LEAVE", room)
@@ -182,13 +183,11 @@ class ChatClient:
 
     def who(self, room: str) -> list[str]:
         """The names in a room."""
-        names: list[str] = self._ask("WHO", room)["names"]
-        return names
+        return list(self._ask("WHO", room)["names"])
 
     def rooms(self) -> dict[str, int]:
         """How many are in each room."""
-        rooms: dict[str, int] = self._ask("ROOMS")["rooms"]
-        return rooms
+        return dict(self._ask("ROOMS")["rooms"])
 
     def history(self, room: str) -> list[Line]:
         """The last lines of a room."""
@@ -227,12 +226,18 @@ class ChatClient:
         """The connection's state in a word, the round trip in seconds, and the share of packets lost."""
         connection = self._client.connection
         if connection.status == ConnectionStatus.CONNECTED:
-            word = "connected" if self._has_entered.is_set() else "entering"
+            word = "connected"
         elif self.is_over.is_set():
             word = "disconnected"
         else:
             word = "connecting" if connection.session_id is None else "resuming"
         return word, connection.latency, connection.stats.loss
+
+    @property
+    def is_looking_for_server(self) -> bool:
+        """Whether the connection is away, and wanted."""
+        is_connected = self._client.connection.status == ConnectionStatus.CONNECTED
+        return not is_connected and not self._is_leaving.is_set()
 
     def notice(self, text: str, room: str = "") -> None:
         """Shows a line of this program's own, in a room or where the user is looking."""
@@ -294,14 +299,5 @@ class ChatClient:
             self._dispatch("SAY", *line)
 
     def _dispatch(self, event_type: str, *args: Any) -> None:
-        try:
+        with suppress(PygaseError):  # not connected: what matters is sent again after entering anew
             self._client.dispatch_event(event_type, *args)
-        except PygaseError:
-            return  # not connected: what matters is sent again after entering anew
-
-
-def cleaned(fields: Any) -> Line:
-    """A line as it came over the wire, fit for a terminal. The server cleans too; whose server?"""
-    line = Line(*fields)
-    author, text, to = (rules.clean(str(field)) for field in (line.author, line.text, line.to))
-    return line._replace(room=rules.clean(str(line.room)), author=author, text=text, to=to)

@@ -93,9 +93,10 @@ class Commands:
         self._client.notice(text, self.place)
 
     def _join(self, room: str) -> None:
-        self.place, names = self._client.join(room)
+        self.place, names, is_new = self._client.join(room)
         self._go(self.place)
-        self._tell(f"{self._client.name} joined {self.place}")
+        if is_new:
+            self._tell(f"{self._client.name} joined {self.place}")
         self._tell(f"in {self.place}: {', '.join(names)}")
 
     def _leave(self, room: str) -> None:

@@ -60,7 +60,7 @@ class LocalServer:
 
     def _keep_up(self, client: ChatClient) -> None:
         while not client.is_over.wait(LOOK_S):
-            if client.status()[0] in ("connecting", "resuming"):
+            if client.is_looking_for_server:
                 self.start()
 
 

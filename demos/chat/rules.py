@@ -174,7 +174,7 @@ def find(users: Users, name: object) -> str:
 def enter(users: Users, user_id: str, wanted: object, rooms: Collection[object]) -> Changes:
     """Lets somebody in, also one who was here and lost the server."""
     joined = {LOBBY: True}
-    for room in list(rooms)[: ROOMS_PER_USER - 1]:
+    for room in list(rooms)[:ROOMS_PER_USER]:
         with contextlib.suppress(Refused):
             joined[check_room(users, room)] = True
     name = free_name(users, user_id, wanted)

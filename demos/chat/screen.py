@@ -26,8 +26,8 @@ from prompt_toolkit.layout import (
     VSplit,
     Window,
 )
-from prompt_toolkit.layout.processors import BeforeInput
 from prompt_toolkit.styles import Style
+from prompt_toolkit.utils import get_cwidth
 
 from demos.chat import rules
 from demos.chat.client import ChatClient
@@ -93,9 +93,12 @@ class ChatScreen:
             accept_handler=self._accept,
             on_text_changed=self._say_who_types,
         )
+        self._input_window = Window(
+            BufferControl(self._input), height=1, get_horizontal_scroll=lambda window: self._columns_left()
+        )
         self._pane = MessagePane(lambda: self._conversations.front, lambda: self.client.name)
         self._app: Application[None] = Application(
-            Layout(self._layout()),
+            Layout(self._layout(), self._input_window),
             key_bindings=self._keys(),
             style=STYLE,
             full_screen=True,
@@ -152,6 +155,13 @@ class ChatScreen:
         self._conversations.front.rows_up = 0
         return False
 
+    def _columns_left(self) -> int:
+        """How much of a long line stands left of the screen: as little as may be."""
+        drawn = self._input_window.render_info
+        return max(
+            0, get_cwidth(self._input.document.text_before_cursor) + 1 - (drawn.window_width if drawn else 80)
+        )
+
     def _say_who_types(self, buffer: Buffer) -> None:
         place = self._conversations.place
         is_said = buffer.text and not buffer.text.startswith("/") and not place.startswith(PRIVATE)
@@ -207,10 +217,8 @@ class ChatScreen:
                 Window(FormattedTextControl(self._draw_sidebar), width=SIDEBAR_COLUMNS),
             ]
         )
-        typed = Window(
-            BufferControl(self._input, [BeforeInput(lambda: f"{title_of(self._conversations.place)}> ")]),
-            height=1,
-        )
+        prompt = FormattedTextControl(lambda: f"{title_of(self._conversations.place)}> ")
+        typed = VSplit([Window(prompt, height=1, dont_extend_width=True), self._input_window])
         rows = HSplit(
             [
                 row(self._draw_title, "class:bar"),

@@ -29,6 +29,8 @@ Answer = dict[str, Any]
 
 ID_LENGTH = 16
 MAX_NUMBER = 2**53
+ARRIVAL_S = 10.0
+"""Whoever starts a server may take so long to come, also where `idle_s` is short."""
 TOO_FAST = "slow down a little: your lines are sent one by one"
 
 
@@ -145,7 +147,9 @@ class ChatServer:
 
     def _step(self, game_state: GameState, dt: float) -> Answer:
         now = time.monotonic()
-        if self._used_at is None or self.backend.server.connections:
+        if self._used_at is None:
+            self._used_at = now + ARRIVAL_S
+        elif self.backend.server.connections:
             self._used_at = now
         elif self._idle_s is not None and now - self._used_at > self._idle_s:
             self.backend.shutdown()
@@ -249,12 +253,7 @@ class ChatServer:
         return {"lines": [list(line) for line in lines], "last": self._transcript.last(log)}
 
     def _for_users(self, answer: Callable[..., Answer], is_seen: bool) -> Callable[..., Answer]:
-        """A call that only users who entered may make, and not too many of them.
-
-        Args:
-            answer: does it.
-            is_seen: others see a notice of it, so it counts as a line.
-        """
+        """A call that only users may make, and not too many; one that others see counts as a line."""
 
         def handle(*args: Any, client_address: Address) -> Answer:
             user_id = self._user_ids.get(client_address, "")

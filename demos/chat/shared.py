@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from demos.chat.rules import clean
 from pygase_gevent import Delivery
 
 GAME = "pygase_gevent demo: chat"
@@ -49,3 +50,10 @@ class Line(NamedTuple):
     text: str
     to: str = ""
     said: int = 0
+
+
+def cleaned(fields: Any) -> Line:
+    """A line as it came over the wire, fit for a terminal. The server cleans too; whose server?"""
+    line = Line(*fields)
+    room, author, text, to = (clean(str(field)) for field in (line.room, line.author, line.text, line.to))
+    return line._replace(room=room, author=author, text=text, to=to)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from demos.chat import rules
 from demos.processes import parse_address
 from pygase_gevent.testing.link import LinkOptions
 from pygase_gevent.testing.relay import Relay
-from tests.chat_users import SECONDS, Start, User, free_port, is_free, start_server, users
+from tests.chat_users import SECONDS, Start, User, free_port, is_free, running_server, users
 
 from .support import eventually
 
@@ -24,32 +23,35 @@ def start() -> Iterator[Start]:
 
 
 def test_over_a_bad_line_nothing_is_lost_or_said_twice_and_the_order_stays(start: Start) -> None:
-    process, server = start_server("--port", "0")
     line = LinkOptions(loss=0.2, delay_s=0.02, jitter_s=0.01, duplicate=0.1, corrupt=0.02)
-    with Relay(parse_address(server), up=line, seed=1) as relay:
-        people = [start("ann", "--join", server), start("ben", "--join", f"localhost:{relay.port}")]
-        check_that_all_read_the_same(people, ["ann", "ben"], lambda half: None)
+    with (
+        running_server("--port", "0") as (_, address),
+        Relay(parse_address(address), up=line, seed=1) as relay,
+    ):
+        people = [start("ann", "--join", address), start("ben", "--join", f"localhost:{relay.port}")]
+        check_that_all_read_the_same(people, ["ann", "ben"])
         assert relay.up_counts["lost"] > 0
         people[1].leaves()
-    process.kill()
-    process.wait()
 
 
 def test_a_server_that_is_killed_is_replaced_and_nothing_is_lost(start: Start, tmp_path: Path) -> None:
     port = free_port()
     options = ("--port", str(port), "--transcript", str(tmp_path / "transcript"))
-    first_server, _ = start_server(*options)
     names = ["ann", "ben", "cleo"]
-    people = [start(name, *options, "--idle", "0.5") for name in names]
-    check_that_all_read_the_same(people, names, lambda half: first_server.kill())
-    assert first_server.wait(SECONDS) == -signal.SIGKILL
+    with running_server(*options) as (process, _):
+        people = [start(name, *options, "--idle", "0.5") for name in names]
+        check_that_all_read_the_same(people, names, half_way=process.kill)
     for user in people:
         user.leaves()
     eventually(lambda: is_free(port), limit_s=SECONDS)
 
 
+def nothing() -> None:
+    """Happens half way."""
+
+
 def check_that_all_read_the_same(
-    people: list[User], names: list[str], half_way: Callable[[int], object]
+    people: list[User], names: list[str], half_way: Callable[[], object] = nothing
 ) -> None:
     """All say as much as one may at once, and read everything, once, in one order."""
     for user in people:
@@ -58,7 +60,7 @@ def check_that_all_read_the_same(
             seen += user.reads()
     for number in range(rules.LINES_AT_ONCE):
         if number == rules.LINES_AT_ONCE // 2:
-            half_way(number)
+            half_way()
         for user in people:
             user.says(str(number))
     count = len(people) * rules.LINES_AT_ONCE
