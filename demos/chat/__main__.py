@@ -13,6 +13,7 @@ from demos.chat.hosting import IDLE_S, LocalServer, default_transcript
 from demos.chat.lines import LineByLine
 from demos.chat.server import ChatServer
 from demos.chat.shared import DEFAULT_PORT, STEP_S
+from demos.chat.transcript import check_writable
 from demos.processes import format_address, has_terminal, parse_address, run_program, run_server
 from pygase_gevent import get_available_ip_addresses
 
@@ -31,7 +32,10 @@ def main() -> int:
 
 def _run(arguments: argparse.Namespace) -> None:
     if arguments.server:
-        server = ChatServer(_transcript(arguments), arguments.idle)
+        transcript = _transcript(arguments)
+        if transcript is not None:
+            check_writable(transcript)
+        server = ChatServer(transcript, arguments.idle)
         run_server(server.backend, arguments.host, arguments.port, interval=STEP_S)
     elif arguments.join is not None:
         _view(arguments.name).run(*arguments.join)

@@ -51,8 +51,7 @@ class ChatClient:
         self._show = show
         self._has_entered = threading.Event()
         self._is_leaving = threading.Event()
-        self._refusal = ""
-        self._is_slowed_down = False
+        self._refusal, self._is_slowed_down = "", False
         self._typing: tuple[str, float] = ("", 0.0)
         self._lock = threading.Lock()  # over both boxes, and over showing what comes out of them
         self._inbox, self._outbox = Inbox(), Outbox()
@@ -110,18 +109,16 @@ class ChatClient:
 
         Lines that arrive meanwhile wait behind this handler.
         """
-        while not self._is_leaving.is_set():
+        is_done = False
+        while not is_done and not self._is_leaving.is_set():
             try:
                 self._enter_once()
-                return
-            except CallTimeoutError:
-                continue
+                is_done = True
             except Refused as why:
-                self._refusal = str(why)
+                self._refusal, is_done = str(why), True
                 self.notice(self._refusal)
-                return
-            except PygaseError:
-                return  # there will be another session, or none
+            except PygaseError as error:  # if not of time, there will be another session, or none
+                is_done = not isinstance(error, CallTimeoutError)
 
     def _enter_once(self) -> None:
         is_new = not self._has_entered.is_set()
@@ -158,8 +155,7 @@ class ChatClient:
 
     def type(self, room: str) -> None:
         """This user types into a room, or stopped typing: `""`."""
-        last_room, last_at = self._typing
-        now = time.monotonic()
+        (last_room, last_at), now = self._typing, time.monotonic()
         if room == last_room and (not room or now - last_at < TYPING_AGAIN_S):
             return
         self._typing = (room, now)
@@ -219,8 +215,7 @@ class ChatClient:
     def users(self) -> rules.Users:
         """Who is there, by id, from the synchronized state."""
         with self._client.access_game_state() as state:
-            users: rules.Users = getattr(state, "users", {})
-            return users
+            return dict(getattr(state, "users", {}))
 
     def status(self) -> tuple[str, float, float]:
         """The connection's state in a word, the round trip in seconds, and the share of packets lost."""

@@ -27,7 +27,7 @@ MARKS_IN_A_ROW = 3
 TYPING_S = 5.0
 """How long somebody types after the last sign of it."""
 LINES_AT_ONCE, LINES_PER_S = 20, 4.0
-REQUESTS_AT_ONCE, REQUESTS_PER_S = 60, 20.0
+REQUESTS_AT_ONCE, REQUESTS_PER_S = 40, 5.0
 ENTRIES_AT_ONCE, ENTRIES_PER_S = 100, 10.0
 PATIENCE = 200
 """Refusals for speed in a row, after which the server hangs up."""
@@ -61,6 +61,10 @@ _TO_PLAIN = str.maketrans({alike: plain for plain, letters in _ALIKE.items() for
 
 class Refused(Exception):
     """What the user asked for is not done; the message tells the user why, and nobody else."""
+
+
+class Nobody(Refused):
+    """There is nobody of that name, at this moment."""
 
 
 # --- text -------------------------------------------------------------------------------------------------
@@ -165,7 +169,7 @@ def find(users: Users, name: object) -> str:
         for user_id, user in users.items():
             if user["name"].casefold() == name.casefold():
                 return user_id
-    raise Refused(f"there is nobody called {clean(str(name)[:NAME_LENGTH])}")
+    raise Nobody(f"there is nobody called {clean(str(name)[:NAME_LENGTH])}")
 
 
 # --- who is where -----------------------------------------------------------------------------------------
@@ -176,7 +180,8 @@ def enter(users: Users, user_id: str, wanted: object, rooms: Collection[object])
     joined = {LOBBY: True}
     for room in list(rooms)[:ROOMS_PER_USER]:
         with contextlib.suppress(Refused):
-            joined[check_room(users, room)] = True
+            if len(joined) < ROOMS_PER_USER:
+                joined[check_room(users, room)] = True
     name = free_name(users, user_id, wanted)
     return {user_id: {"name": name, "rooms": joined, "typing": "", "is_here": True}}
 

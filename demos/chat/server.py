@@ -26,9 +26,12 @@ from pygase_gevent import (
 
 Address = tuple[str, int]
 Answer = dict[str, Any]
+Handler = Callable[..., Answer]
 
 ID_LENGTH = 16
 MAX_NUMBER = 2**53
+RETURN_S, RETRY_S = 10.0, 0.5
+"""When people come back to a new server, others may need so long; whoever writes to them tries again."""
 ARRIVAL_S = 10.0
 """Whoever starts a server may take so long to come, also where `idle_s` is short."""
 TOO_FAST = "slow down a little: your lines are sent one by one"
@@ -59,6 +62,7 @@ class ChatServer:
         self._used_at: float | None = None
         self._seats: dict[str, Seat] = {}
         self._user_ids: dict[Address, str] = {}
+        self._all_back_at = 0.0
         self._door = rules.Allowance(rules.ENTRIES_AT_ONCE, rules.ENTRIES_PER_S, time.monotonic())
         self.backend = Backend(
             GameState(users={}),
@@ -71,15 +75,10 @@ class ChatServer:
             deliveries=DELIVERIES,
         )
         self.backend.server.register_event_handler("ENTER", self._enter)
-        for name, answer, is_seen in (
-            ("JOIN", self._join, True),
-            ("LEAVE", self._leave_room, True),
-            ("NICK", self._rename, True),
-            ("WHO", self._who, False),
-            ("ROOMS", self._rooms, False),
-            ("HISTORY", self._history, False),
-        ):
-            self.backend.server.register_event_handler(name, self._for_users(answer, is_seen))
+        seen: dict[str, Handler] = {"JOIN": self._join, "LEAVE": self._leave_room, "NICK": self._rename}
+        unseen: dict[str, Handler] = {"WHO": self._who, "ROOMS": self._rooms, "HISTORY": self._history}
+        for name, answer in {**seen, **unseen}.items():
+            self.backend.server.register_event_handler(name, self._for_users(answer, name in seen))
 
     @functools.cached_property
     def _transcript(self) -> Transcript:
@@ -110,8 +109,11 @@ class ChatServer:
             else:  # said again, after the server that heard it died
                 self._send("HEARD", seat, number, "", 0.0)
         except (Refused, OSError) as why:
-            self._transcript.has_heard(user_id, number)
-            self._send("HEARD", seat, number, str(why), 0.0)
+            if isinstance(why, rules.Nobody) and time.monotonic() < self._all_back_at:
+                self._send("HEARD", seat, number, f"{why} yet", RETRY_S)
+            else:
+                self._transcript.has_heard(user_id, number)
+                self._send("HEARD", seat, number, str(why), 0.0)
         return {"users": {user_id: {"typing": ""}}} if users[user_id]["typing"] else {}
 
     def _publish(
@@ -203,13 +205,14 @@ class ChatServer:
         if client_address not in self._user_ids:
             self._let_in(user_id, name, rooms, client_address)
             self._transcript.has_heard(user_id, min(max(0, heard), MAX_NUMBER))
-        user = self._users[user_id]
-        heard = self._transcript.heard(user_id)
-        return {"name": user["name"], "rooms": list(user["rooms"]), "heard": heard}
+        name, rooms = self._users[user_id]["name"], list(self._users[user_id]["rooms"])
+        return {"name": name, "rooms": rooms, "heard": self._transcript.heard(user_id)}
 
     def _let_in(self, user_id: str, name: str, rooms: list[str], address: Address) -> None:
         users = self._users
         changes = rules.enter(users, user_id, name, rooms)
+        if rooms and user_id not in users:  # of another server, perhaps: so are those whom he writes to
+            self._all_back_at = time.monotonic() + RETURN_S
         if user_id in users:  # has lost a session, and the server did not notice yet
             self._seats[user_id].address = address
         else:
@@ -252,7 +255,7 @@ class ChatServer:
         lines = self._transcript.lines(log, after if isinstance(after, int) else None)
         return {"lines": [list(line) for line in lines], "last": self._transcript.last(log)}
 
-    def _for_users(self, answer: Callable[..., Answer], is_seen: bool) -> Callable[..., Answer]:
+    def _for_users(self, answer: Handler, is_seen: bool) -> Handler:
         """A call that only users may make, and not too many; one that others see counts as a line."""
 
         def handle(*args: Any, client_address: Address) -> Answer:

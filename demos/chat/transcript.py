@@ -103,7 +103,7 @@ class Transcript:
     # --- the file -----------------------------------------------------------------------------------------
 
     def _open(self, path: Path) -> None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        check_writable(path)
         self._file = _open_privately(path, _APPEND)
         data = path.read_bytes()
         for record in data.splitlines():
@@ -146,6 +146,12 @@ class Transcript:
         self.close()
         os.replace(anew, self._path)
         self._file, self._records = _open_privately(self._path, _APPEND), len(records)
+
+
+def check_writable(path: Path) -> None:
+    """Raises `OSError` if there cannot be a transcript here."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(_open_privately(path, _APPEND))
 
 
 class _Log:
