@@ -158,7 +158,7 @@ def test_tab_completes_commands_rooms_and_names(ann: OnTerminal, ben: Other) -> 
     ann.wait_for("ann: ben: hi")
 
 
-@pytest.mark.parametrize("how", ["\x04", "/quit\r", signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("how", ["\x04", "the end\r/quit\r\x03\x03", signal.SIGTERM, signal.SIGHUP])
 def test_ways_to_end_it(how: str | int, ann: OnTerminal, ben: Other) -> None:
     """Ctrl-C is how all the others here end. A closed window is a goodbye, too."""
     ann.wait_for("│  ben$")
@@ -169,3 +169,5 @@ def test_ways_to_end_it(how: str | int, ann: OnTerminal, ben: Other) -> None:
     assert ann.end() == 0
     assert not any("Traceback" in line for line in ann.screen.lines())
     eventually(lambda: "ann left" in [line.text for line in ben[1]])
+    if "the end" in str(how):  # said before the goodbye, if only just
+        assert "the end" in [line.text for line in ben[1]]

@@ -73,13 +73,15 @@ def _parse_arguments() -> argparse.Namespace:
 
 def _chat_here(arguments: argparse.Namespace) -> None:
     server = LocalServer(arguments.host, arguments.port, _transcript(arguments), arguments.idle or IDLE_S)
-    hints = ["the server is a process of its own: it goes on while anybody is there"] * server.start()
+    hints = []
+    if server.start():
+        hints.append("the server is a process of its own: it goes on while anybody is there")
+        hints.append(f"on this machine others type: python -m {PROGRAM}")
     host, port = server.address
     if arguments.host in ("0.0.0.0", "::"):
-        addresses = [format_address(ip, port) for ip in get_available_ip_addresses()]
-        hints += [f"a friend types: python -m {PROGRAM} --join {address}" for address in addresses[:2]]
-    else:
-        hints.append(f"on this machine others type: python -m {PROGRAM}")
+        addresses = [ip for ip in get_available_ip_addresses() if not ip.startswith("127.")]
+        joins = [f"python -m {PROGRAM} --join {format_address(ip, port)}" for ip in addresses[:2]]
+        hints += [f"a friend types: {join}" for join in joins]
     view = _view(arguments.name, *hints)
     server.keep_up(view.client)
     view.run(host, port)

@@ -78,7 +78,7 @@ class ChatScreen:
         self._hints = hints
         self._conversations = Conversations()
         self._todo: deque[Callable[[], None]] = deque()
-        self._typed: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
+        self._typed: queue.SimpleQueue[tuple[str, str] | None] = queue.SimpleQueue()
         self._commands = Commands(
             self.client,
             show_history=lambda line: self._do(lambda: self._add(line, True)),
@@ -118,8 +118,11 @@ class ChatScreen:
             self.client.connect(host, port)
             for hint in self._hints:
                 self.client.notice(hint)
-            threading.Thread(target=self._obey, daemon=True).start()
+            obeying = threading.Thread(target=self._obey, daemon=True)
+            obeying.start()
             self._app.run()
+            self._typed.put(None)
+            obeying.join(QUIT_TIMEOUT_S)
             if not self.client.quit(QUIT_TIMEOUT_S):
                 raise ConnectionError(f"{self.client.unsent} lines were not heard by the server")
         finally:
@@ -132,8 +135,8 @@ class ChatScreen:
         self._app.invalidate()
 
     def _obey(self) -> None:
-        while True:
-            self._commands.do(*self._typed.get())
+        while (typed := self._typed.get()) is not None:
+            self._commands.do(*typed)
 
     # --- the screen's thread --------------------------------------------------------------------------------
 
@@ -149,18 +152,21 @@ class ChatScreen:
     def _accept(self, buffer: Buffer) -> bool:
         for line in buffer.text.splitlines():  # of what is pasted each is one
             if line.strip() == "/quit":
-                self._app.exit()
+                self._end()
             else:
                 self._typed.put((line, self._conversations.place))
         self._conversations.front.rows_up = 0
         return False
 
+    def _end(self) -> None:
+        if self._app.is_running and not self._app.is_done:  # whoever is in a hurry says it twice
+            self._app.exit()
+
     def _columns_left(self) -> int:
         """How much of a long line stands left of the screen: as little as may be."""
         drawn = self._input_window.render_info
-        return max(
-            0, get_cwidth(self._input.document.text_before_cursor) + 1 - (drawn.window_width if drawn else 80)
-        )
+        columns = drawn.window_width if drawn else self._app.output.get_size().columns
+        return max(0, get_cwidth(self._input.document.text_before_cursor) + 1 - columns)
 
     def _say_who_types(self, buffer: Buffer) -> None:
         place = self._conversations.place
@@ -174,7 +180,7 @@ class ChatScreen:
         @keys.add("<sigint>")
         @keys.add("c-d", filter=Condition(lambda: not self._input.text))
         def _(event: KeyPressEvent) -> None:
-            event.app.exit()
+            self._end()
 
         @keys.add("f1")
         def _(event: KeyPressEvent) -> None:

@@ -28,12 +28,11 @@ Address = tuple[str, int]
 Answer = dict[str, Any]
 Handler = Callable[..., Answer]
 
-ID_LENGTH = 16
-MAX_NUMBER = 2**53
+ID_LENGTH, MAX_NUMBER = 16, 2**53
 RETURN_S, RETRY_S = 10.0, 0.5
 """When people come back to a new server, others may need so long; whoever writes to them tries again."""
 ARRIVAL_S = 10.0
-"""Whoever starts a server may take so long to come, also where `idle_s` is short."""
+"""Whoever starts a server may take so long to come."""
 TOO_FAST = "slow down a little: your lines are sent one by one"
 
 
@@ -179,11 +178,11 @@ class ChatServer:
         return {"users": {user_id: {"is_here": is_here, "typing": ""}}}
 
     def _leave(self, client_address: Address, game_state: GameState) -> Answer:
-        user_id = self._user_ids.pop(client_address, None)
-        user = game_state.users.get(user_id)
-        if user_id is None or user is None or self._seats[user_id].address != client_address:
+        user_id = self._user_ids.pop(client_address, "")
+        if user_id not in game_state.users:
             return {}  # never entered, or has entered anew since
         del self._seats[user_id]
+        user = game_state.users[user_id]
         for room in user["rooms"]:
             self._notify(game_state.users, room, f"{user['name']} left", but=user_id)
         return {"users": {user_id: TO_DELETE}}
@@ -193,7 +192,7 @@ class ChatServer:
     def _enter(
         self, secret: bytes, name: str, rooms: list[str], heard: int, client_address: Address
     ) -> Answer:
-        """Lets a client in, again after a new session: whoever knows the secret is the same user."""
+        """Lets a client in, also into a new session: whoever knows the secret is the same user."""
         if not isinstance(secret, bytes) or not isinstance(rooms, list) or not isinstance(heard, int):
             return {"refused": "that is no way to enter"}
         user_id = hashlib.sha256(secret).hexdigest()[:ID_LENGTH]
@@ -214,6 +213,7 @@ class ChatServer:
         if rooms and user_id not in users:  # of another server, perhaps: so are those whom he writes to
             self._all_back_at = time.monotonic() + RETURN_S
         if user_id in users:  # has lost a session, and the server did not notice yet
+            del self._user_ids[self._seats[user_id].address]
             self._seats[user_id].address = address
         else:
             self._seats[user_id] = Seat(address)
