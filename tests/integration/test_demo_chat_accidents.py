@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -44,6 +45,32 @@ def test_a_server_that_is_killed_is_replaced_and_nothing_is_lost(start: Start, t
     for user in people:
         user.leaves()
     eventually(lambda: is_free(port), limit_s=SECONDS)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs pseudo-terminals")
+def test_the_screen_shows_what_becomes_of_the_connection(tmp_path: Path) -> None:
+    from tests.pseudo_terminal import OnTerminal
+
+    options = ("--port", str(free_port()), "--transcript", str(tmp_path / "transcript"))
+    with running_server(*options) as (process, address):
+        ann = OnTerminal("-m", "demos.chat", "--join", address, "--name", "ann")
+        ann.wait_for("● connected")
+        ann.type("one\r")
+        ann.wait_for("ann: one")
+        process.kill()
+        ann.type("two\r")
+        ann.wait_for("connection lost, trying to get it back")
+        ann.wait_for("● resuming  1 unsent  you are ann")
+    with running_server(*options):
+        ann.wait_for("ann: two")
+        ann.wait_for("● connected  round trip")
+        assert [line.partition(": ")[2].split()[0] for line in ann.screen.lines() if " ann: " in line] == [
+            "one",
+            "two",
+        ]
+        ann.type("\x03")
+        assert ann.end() == 0
+    assert ann.screen.strange == []
 
 
 def nothing() -> None:
