@@ -81,6 +81,8 @@ def test_a_conversation(ann: OnTerminal, ben: Other) -> None:
     client.quit(5)
     ann.wait_for(r"\* ben left")
     ann.wait_for("#lobby  1 person")
+    ann.type("\x15\x04")  # Ctrl-D on an empty line
+    assert ann.end() == 0
 
 
 def test_rooms_private_messages_and_what_is_unread(ann: OnTerminal, ben: Other) -> None:
@@ -158,7 +160,7 @@ def test_tab_completes_commands_rooms_and_names(ann: OnTerminal, ben: Other) -> 
     ann.wait_for("ann: ben: hi")
 
 
-@pytest.mark.parametrize("how", ["\x04", "the end\r/quit\r\x03\x03", signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("how", ["the end\r/quit\r\x03\x03", signal.SIGTERM, signal.SIGHUP])
 def test_ways_to_end_it(how: str | int, ann: OnTerminal, ben: Other) -> None:
     """Ctrl-C is how all the others here end. A closed window is a goodbye, too."""
     ann.wait_for("│  ben$")
