@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from pygase_gevent import client, server
 from pygase_gevent.arguments import check_hostname, check_port
 from pygase_gevent.config import Config
+from pygase_gevent.connection import ConnectionStatus as LibraryStatus
 from pygase_gevent.connection import ServerConnection as LibraryServerConnection
-from pygase_gevent.errors import ConnectError, LocalError, NotRunningError, QueueFullError, UnknownClientError
+from pygase_gevent.errors import (
+    ConnectError,
+    LocalError,
+    NotRunningError,
+    QueueFullError,
+    UnknownClientError,
+    WaitTimeoutError,
+)
+from pygase_gevent.event import Event as LibraryEvent
 from pygase_gevent.gamestate import GameState
 from pygase_gevent.hub.environment import Environment
 from pygase_gevent.legacy.bare_connection import Connection, ConnectionStatus
@@ -52,6 +62,19 @@ _TIMEOUT_S = 1.0
 _SHUTDOWN_PATIENCE_S = 2.0
 """How long `shutdown(shutdown_server=True)` waits for a connection that is about to stand, since only over
 one can the server be told. PyGaSe needed none for that."""
+
+
+HELLO = "\0pygase:hello"
+"""The event by which a stand-in's client says what it is to a stand-in's server."""
+
+_STATE = "\0pygase:state"
+"""Among the keyword arguments of an event to such a client: the time order of the state that belongs to it.
+PyGaSe sent both in one package, and its programs look up in the state what an event names."""
+
+_HELLO_RETRIES = 10
+
+_STATE_PATIENCE_S = 0.5
+"""How long an event waits for its state. It left right behind the event."""
 
 
 class Resend:
@@ -97,7 +120,17 @@ class _NetworkConnection(Connection):
 
     window: Any = None
 
-    status = _FromNetwork(lambda window: ConnectionStatus.get(window.status.name.capitalize()))
+    _status_below = _FromNetwork(lambda window: ConnectionStatus.get(window.status.name.capitalize()))
+
+    @property
+    def status(self) -> Any:
+        """A number; `ConnectionStatus.get` names it."""
+        return self._status_below
+
+    @status.setter
+    def status(self, value: int) -> None:
+        self._status_below = value
+
     latency = _FromNetwork(lambda window: window.latency)
     quality = _FromNetwork(lambda window: window.quality)
     local_sequence = _FromNetwork(lambda window: wrapped(window.stats.packets_sent))
@@ -123,13 +156,10 @@ class _NetworkConnection(Connection):
         on_ack = None if ack_callback is None else completed(ack_callback)
         if timeout_callback is not None and not isinstance(timeout_callback, Resend):
             on_ack = _with_timeout(on_ack, timeout_callback)
-        try:
+        with _logging_what_is_lost(event.type):
             self._send(
                 event.type, to_wire(event.handler_args), to_wire(event.handler_kwargs), retries, on_ack
             )
-        except (NotRunningError, QueueFullError, UnknownClientError) as error:
-            # PyGaSe took any event at any time; whether it ever left was not said.
-            logger.warning("An event of type %s is lost: %s", event.type, error)
 
     def _send(
         self, event_type: str, args: Any, kwargs: Any, retries: int, on_ack: Callable[[], Any] | None
@@ -161,6 +191,18 @@ class ClientConnection(_NetworkConnection):
     def window(self) -> Any:
         """This library's connection; `None` before `loop`."""
         return self.underlying.connection if self._is_looping else None
+
+    @property
+    def status(self) -> Any:
+        """`"Connected"` as soon as there is a state, too: with PyGaSe both came in the first package."""
+        window = self.window
+        if window is not None and window.status is LibraryStatus.CONNECTED:
+            return ConnectionStatus.get("Connected" if self.underlying.recent_states() else "Connecting")
+        return self._status_below
+
+    @status.setter
+    def status(self, value: int) -> None:
+        self._status_below = value
 
     @awaitable_method(stop=lambda connection: connection.request_stop())
     def loop(self) -> None:
@@ -204,6 +246,7 @@ class ClientConnection(_NetworkConnection):
         handle = completed(function)
 
         def run(*args: Any, **kwargs: Any) -> Any:
+            self._await_state(kwargs.pop(_STATE, None))
             return handle(*from_wire(list(args)), **from_wire(kwargs))
 
         self.underlying.register_event_handler(event_type, run)
@@ -213,7 +256,19 @@ class ClientConnection(_NetworkConnection):
         check_hostname(hostname)
         check_port(port)
         self._is_looping = True
+        self._say_hello()
+        self.underlying.on_connect = self._say_hello  # to a server that was started anew
         return hostname, port
+
+    def _say_hello(self) -> None:
+        self._send(HELLO, [], {}, _HELLO_RETRIES, None)
+
+    def _await_state(self, time_order: Any) -> None:
+        if isinstance(time_order, int):
+            with suppress(WaitTimeoutError):
+                self.underlying.wait_until(
+                    lambda game_state: game_state.time_order >= time_order, _STATE_PATIENCE_S
+                )
 
     def _run(self, hostname: str, port: int) -> None:
         logger.info("Trying to connect to server at %s.", self.remote_address)
@@ -256,6 +311,7 @@ class ServerConnection(_NetworkConnection):
         self.game_state_store = game_state_store
         self.last_client_time_order = Sqn(last_client_time_order)
         self._server: server.Server | None = None
+        self.is_of_stand_in = False
 
     def attach(self, below: server.Server, window: LibraryServerConnection) -> None:
         """It stands for this connection of this server's from now on."""
@@ -264,16 +320,35 @@ class ServerConnection(_NetworkConnection):
     def _send(
         self, event_type: str, args: Any, kwargs: Any, retries: int, on_ack: Callable[[], Any] | None
     ) -> None:
-        if self._server is None:
+        below = self._server
+        if below is None:
             raise LocalError("this connection belongs to no server that runs")
-        self._server.dispatch_event(
-            event_type,
-            *args,
-            target_client=self.remote_address,
-            retries=retries,
-            ack_callback=None if on_ack is None else lambda _: on_ack(),
-            **kwargs,
-        )
+        LibraryEvent(event_type, *args, **kwargs).to_bytes()  # raises here, and not when the step is over
+
+        def dispatch() -> None:
+            marked = dict(kwargs)
+            if self.is_of_stand_in:
+                marked[_STATE] = self.game_state_store.underlying.content_time_order
+            with _logging_what_is_lost(event_type):
+                below.dispatch_event(
+                    event_type,
+                    *args,
+                    target_client=self.remote_address,
+                    retries=retries,
+                    ack_callback=None if on_ack is None else lambda _: on_ack(),
+                    **marked,
+                )
+
+        self.game_state_store.after_step(dispatch)
+
+
+@contextmanager
+def _logging_what_is_lost(event_type: str) -> Iterator[None]:
+    """PyGaSe took any event at any time; whether it ever left was not said."""
+    try:
+        yield
+    except (NotRunningError, QueueFullError, UnknownClientError) as error:
+        logger.warning("An event of type %s is lost: %s", event_type, error)
 
 
 def _with_timeout(on_ack: Callable[[], Any] | None, on_timeout: Callable[[], Any]) -> Callable[[], Any]:

@@ -108,6 +108,7 @@ class GameStateMachine:
         self.underlying.register_event_handler(event_type, handle)
 
     def _run_time_step(self, game_state: gamestate.GameState, dt: float) -> dict[str, Any]:
+        self._game_state_store.begin_step()
         state = self._game_state_store.get_game_state()
         changes = complete(self.time_step(state, dt))
         return self._changed(game_state, {} if changes is None else changes)

@@ -9,7 +9,7 @@ from typing import Any
 from pygase_gevent import server
 from pygase_gevent.event import Event as LibraryEvent
 from pygase_gevent.event import Handler
-from pygase_gevent.legacy.connection import Resend, ServerConnection
+from pygase_gevent.legacy.connection import HELLO, Resend, ServerConnection
 from pygase_gevent.legacy.coroutines import awaitable_method, complete, completed
 from pygase_gevent.legacy.event import Event, UniversalEventHandler
 from pygase_gevent.legacy.machine import GameStateMachine, store_below
@@ -44,6 +44,7 @@ class Server:
         self._connections: dict[Any, Any] = {}
         self.underlying = server.Server(store_below(game_state_store))
         self._universal_event_handler.tell(self)
+        self.underlying.register_event_handler(HELLO, self._on_hello)
 
     @property
     def connections(self) -> dict[Any, Any]:
@@ -170,6 +171,11 @@ class Server:
 
         self.underlying.register_event_handler(event_type, handle)
 
+    def _on_hello(self, client_address: Any) -> None:
+        connection = self.connections.get(client_address)
+        if isinstance(connection, ServerConnection):
+            connection.is_of_stand_in = True
+
     def _wire_to(self, event_wire: Any) -> Any:
         self.game_state_store.sync()
         self._event_wire = event_wire
@@ -183,6 +189,9 @@ class _ForeignWire:
 
     def __init__(self, wire: Any) -> None:
         self._wire = wire
+
+    def _wants_event(self, event_type: str) -> bool:
+        return event_type != HELLO
 
     def _push_event(self, event: LibraryEvent) -> None:
         copied = Event(event.type)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 from pygase_gevent import gamestate
@@ -10,9 +11,12 @@ from pygase_gevent.config import Config
 from pygase_gevent.legacy.gamestate import GameState, GameStateUpdate
 from pygase_gevent.legacy.utils import Sqn, logger
 from pygase_gevent.legacy.values import difference, from_wire, merge_in, to_wire
-from pygase_gevent.locks import allocate_rlock
+from pygase_gevent.locks import allocate_rlock, get_ident
 
 _CONFIG = Config()
+
+_MAX_HELD = _CONFIG.max_queued_events
+"""Events that one step holds back until it is pushed: as many as one client's queue takes."""
 
 
 class GameStateStore:
@@ -42,6 +46,8 @@ class GameStateStore:
         self._game_state = state
         self._game_state_update_cache = [GameStateUpdate(0)]
         self._lock = allocate_rlock()
+        self._stepping_thread: int | None = None
+        self._after_step: list[Callable[[], object]] = []
         self.underlying = _SyncedStore(self)
 
     def get_update_cache(self) -> list[GameStateUpdate]:
@@ -87,6 +93,18 @@ class GameStateStore:
             check_travels(changes)
             merge_in(self._game_state.__dict__, without_time_order(changes), delete=True)
 
+    def begin_step(self) -> None:
+        """The calling thread works on a step; it ends with `take_step`."""
+        self._finish_step()  # one that pushed nothing
+        self._stepping_thread = get_ident()
+
+    def after_step(self, function: Callable[[], object]) -> None:
+        """Call a function when the step that this thread works on is pushed; at once if it works on none."""
+        if self._stepping_thread == get_ident() and len(self._after_step) < _MAX_HELD:
+            self._after_step.append(function)
+        else:
+            function()
+
     def take_step(self, changes: dict[str, Any]) -> None:
         """The game loop pushed these to the underlying store; all but the status stands in the state."""
         with self._lock:
@@ -97,6 +115,13 @@ class GameStateStore:
             update = GameStateUpdate(state.time_order)
             update.__dict__.update(from_wire(changes))
             self._cache(update)
+        self._finish_step()
+
+    def _finish_step(self) -> None:
+        self._stepping_thread = None
+        held, self._after_step = self._after_step, []
+        for function in held:
+            function()
 
     def _cache(self, update: GameStateUpdate) -> None:
         self._game_state_update_cache.append(update)
@@ -105,22 +130,34 @@ class GameStateStore:
 
 
 class _SyncedStore(gamestate.GameStateStore):
-    """What the game loop pushes here is told to the PyGaSe store that owns it."""
+    """What the game loop pushes here is told to the PyGaSe store that owns it.
+
+    Attributes:
+        content_time_order: the time order of the last update that changed something.
+    """
 
     def __init__(self, owner: GameStateStore) -> None:
         # A weak reference: who holds the owner holds both, and there is no cycle to collect.
         self._owner = weakref.ref(owner)
+        self.content_time_order = 0
         super().__init__(gamestate.GameState(**content_of(owner.get_game_state())))
 
     def push_update(self, update: gamestate.GameStateUpdate) -> None:
-        super().push_update(update)
+        self._push(update)
         owner = self._owner()
         if owner is not None:
             owner.take_step(update.to_dict())
 
     def push_changes(self, changes: dict[str, Any]) -> None:
         """The same, without telling the owner, from whom they come."""
-        super().push_update(gamestate.GameStateUpdate(0, **changes))
+        self._push(gamestate.GameStateUpdate(0, **changes))
+
+    def _push(self, update: gamestate.GameStateUpdate) -> None:
+        before = self.snapshot()[1]
+        super().push_update(update)
+        state, version = self.snapshot()
+        if version != before:
+            self.content_time_order = state.time_order
 
 
 def content_of(state: GameState) -> dict[str, Any]:
