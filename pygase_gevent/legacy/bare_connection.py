@@ -116,11 +116,9 @@ class Connection:
         behind = self.remote_sequence - received_sequence
         if behind < 0:
             self.remote_sequence = received_sequence
-            # The newest until now moves into the field, behind the numbers that were skipped.
-            skipped = -behind - 1
-            mark = "1" if skipped == 0 else ""
-            self.ack_bitfield = (mark or "0" * (skipped + 1)) + self.ack_bitfield
-            self.ack_bitfield = self.ack_bitfield[:_BITS]
+            # As in PyGaSe: where numbers were skipped, the newest until now is not marked.
+            marks = "1" if behind == -1 else "0" * -behind
+            self.ack_bitfield = (marks + self.ack_bitfield)[:_BITS]
             return
         if behind == 0 or behind > _BITS or self.ack_bitfield[behind - 1] == "1":
             raise DuplicateSequenceError(f"package {received_sequence} was received before")
