@@ -177,11 +177,14 @@ async def _settle(awaitable: Awaitable[T], outcome: Outcome[T]) -> None:
 # --- methods that may be awaited ------------------------------------------------------------------
 
 
-def awaitable_method(stop: Callable[[Any], object] | None = None) -> Callable[[Callable[..., T]], Any]:
+def awaitable_method(
+    stop: Callable[[Any], object] | None = None, coroutine: str = ""
+) -> Callable[[Callable[..., T]], Any]:
     """Decorator: a blocking method that returns something to await when a coroutine calls it.
 
     Args:
         stop: called with the object when who awaits is cancelled; sets the method's end going.
+        coroutine: names the coroutine method that is called then, instead of the method in a thread.
     """
 
     def decorate(method: Callable[..., T]) -> Any:
@@ -190,7 +193,9 @@ def awaitable_method(stop: Callable[[Any], object] | None = None) -> Callable[[C
             run = functools.partial(method, self, *args, **kwargs)
             if not _is_coroutine(sys._getframe(1)):
                 return run()
-            return _in_own_thread(run, _do_nothing if stop is None else functools.partial(stop, self))
+            if coroutine:
+                return getattr(self, coroutine)(*args, **kwargs)
+            return in_own_thread(run, _do_nothing if stop is None else functools.partial(stop, self))
 
         # What curio looks for in a callable that it is given to spawn or run.
         call._awaitable = True  # type: ignore[attr-defined]
@@ -210,7 +215,17 @@ def _is_coroutine(frame: FrameType | None) -> bool:
     return False
 
 
-async def _in_own_thread(function: Callable[[], T], stop: Callable[[], object]) -> T:
+async def pause(delay_s: float) -> None:
+    """Let the other coroutines of this thread run, on asyncio or curio."""
+    curio = sys.modules.get("curio")
+    if _asyncio_loop() is None and curio is not None:
+        await curio.sleep(delay_s)
+    else:
+        await asyncio.sleep(delay_s)
+
+
+async def in_own_thread(function: Callable[[], T], stop: Callable[[], object]) -> T:
+    """Run a blocking function in a thread of its own; `stop` sets its end going if this is cancelled."""
     outcome: Outcome[T] = Outcome()
     wait, wake = _doorbell()
 

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from pygase_gevent import gamestate, statemachine
+from pygase_gevent.errors import WaitTimeoutError
 from pygase_gevent.event import Event as LibraryEvent
 from pygase_gevent.event import Handler
-from pygase_gevent.legacy.coroutines import awaitable_method, complete, completed
+from pygase_gevent.hub.signal import Outcome
+from pygase_gevent.legacy.coroutines import awaitable_method, complete, completed, in_own_thread, pause
 from pygase_gevent.legacy.event import Event, UniversalEventHandler
-from pygase_gevent.legacy.gamestate import GameState
+from pygase_gevent.legacy.gamestate import GameState, GameStateUpdate, GameStatus
 from pygase_gevent.legacy.store import GameStateStore
 from pygase_gevent.legacy.values import from_wire, to_wire
+
+_SHORTEST_STEP_S = 1e-6
+"""A clock that stands still gives no time step."""
+
+_LOOKS = 100
+"""How often an awaited `stop` looks within its timeout whether the loop has ended."""
 
 
 class GameStateMachine:
@@ -35,6 +45,8 @@ class GameStateMachine:
     def __init__(self, game_state_store: GameStateStore) -> None:
         self._game_state_store = game_state_store
         self._universal_event_handler = UniversalEventHandler()
+        self._coroutine_ended: Outcome[None] | None = None  # of the game loop that runs as a coroutine
+        self._is_stop_requested = False
         self.underlying = statemachine.GameStateMachine(store_below(game_state_store))
         self.underlying.time_step = self._run_time_step  # type: ignore[method-assign]
         self._universal_event_handler.tell(self)
@@ -63,9 +75,9 @@ class GameStateMachine:
         """
         self._universal_event_handler.register_event_handler(event_type, event_handler_function)
 
-    @awaitable_method(stop=lambda machine: machine.underlying.stop(timeout=0))
+    @awaitable_method(coroutine="_run_as_coroutine")
     def run_game_loop(self, interval: float = 0.02) -> None:
-        """Run the game until it is stopped. Awaitable.
+        """Run the game until it is stopped. Awaitable: its steps are made between those of other coroutines.
 
         Args:
             interval: seconds between steps.
@@ -76,7 +88,7 @@ class GameStateMachine:
         """Run the game in a thread, which is no daemon."""
         return self.underlying.run_game_loop_in_thread(interval)
 
-    @awaitable_method()
+    @awaitable_method(coroutine="_stop_as_coroutine")
     def stop(self, timeout: float = 1.0) -> bool:
         """Pause the game. Awaitable.
 
@@ -86,7 +98,50 @@ class GameStateMachine:
         Returns:
             Whether it has ended.
         """
-        return self.underlying.stop(timeout)
+        ended = self._coroutine_ended
+        if ended is None:
+            return self.underlying.stop(timeout)
+        self._is_stop_requested = True
+        with suppress(WaitTimeoutError):
+            ended.wait(timeout)
+        return ended.is_done
+
+    async def _run_as_coroutine(self, interval: float = 0.02) -> None:
+        self._is_stop_requested = False
+        ended = self._coroutine_ended = Outcome()
+        self._set_status("Active")
+        state = self._game_state_store.get_game_state()
+        last, dt = time.monotonic(), interval
+        try:
+            while not self._is_stop_requested and not state.is_paused():
+                self.underlying.step(dt)
+                await pause(0)
+                rest_s = last + interval - time.monotonic()
+                if rest_s > 0 and not self._is_stop_requested:
+                    await pause(rest_s)
+                now = time.monotonic()
+                dt, last = max(now - last, _SHORTEST_STEP_S), now
+        finally:
+            self._coroutine_ended = None
+            self._set_status("Paused")
+            ended.set_result(None)
+
+    async def _stop_as_coroutine(self, timeout: float = 1.0) -> bool:
+        ended = self._coroutine_ended
+        if ended is None:
+            return await in_own_thread(lambda: self.underlying.stop(timeout), lambda: None)
+        self._is_stop_requested = True
+        for look in range(_LOOKS):
+            if ended.is_done:
+                break
+            await pause(timeout / _LOOKS if look else 0)
+        return ended.is_done
+
+    def _set_status(self, status: str) -> None:
+        store = self._game_state_store
+        state, value = store.get_game_state(), GameStatus.get(status)
+        if state.game_status != value:
+            store.push_update(GameStateUpdate(state.time_order + 1, game_status=value))
 
     @awaitable_method()
     def _push_event(self, event: Event) -> None:
