@@ -293,7 +293,9 @@ def test_the_helper_thread_ends_with_the_process_in_silence(run_script) -> None:
             """,
             patched=patched,
         )
-        assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", ""), patched
+        # Where the machine is busy, the busy-waiting above makes the watchdog speak; that is not the exit.
+        said = [line for line in done.stderr.splitlines() if "held the hub" not in line]
+        assert (done.returncode, done.stdout, said) == (0, "done\n", []), patched
 
 
 def test_patched_after_the_import(run_script) -> None:
@@ -327,4 +329,5 @@ def test_patched_after_the_import(run_script) -> None:
         """,
         patched=False,
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
+    said = [line for line in done.stderr.splitlines() if "held the hub" not in line]
+    assert (done.returncode, done.stdout, said) == (0, "done\n", [])

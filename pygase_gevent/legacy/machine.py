@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from pygase_gevent import gamestate, statemachine
+from pygase_gevent.config import Config
 from pygase_gevent.errors import WaitTimeoutError
 from pygase_gevent.event import Event as LibraryEvent
 from pygase_gevent.event import Handler
@@ -18,6 +19,8 @@ from pygase_gevent.legacy.event import Event, UniversalEventHandler
 from pygase_gevent.legacy.gamestate import GameState, GameStateUpdate, GameStatus
 from pygase_gevent.legacy.store import GameStateStore
 from pygase_gevent.legacy.values import from_wire, to_wire
+
+_CONFIG = Config()
 
 _SHORTEST_STEP_S = 1e-6
 """A clock that stands still gives no time step."""
@@ -116,9 +119,8 @@ class GameStateMachine:
             while not self._is_stop_requested and not state.is_paused():
                 self.underlying.step(dt)
                 await pause(0)
-                rest_s = last + interval - time.monotonic()
-                if rest_s > 0 and not self._is_stop_requested:
-                    await pause(rest_s)
+                while (rest_s := last + interval - time.monotonic()) > 0 and not self._is_stop_requested:
+                    await pause(min(rest_s, _CONFIG.stop_check_s))
                 now = time.monotonic()
                 dt, last = max(now - last, _SHORTEST_STEP_S), now
         finally:
