@@ -216,6 +216,7 @@ def test_methods_are_awaited_on_asyncio() -> None:
             await asyncio.sleep(0.01)
 
     async def play(shutdown_server):
+        client.connection = None
         serving = asyncio.create_task(server.run(0, event_wire=machine))
         looping = asyncio.create_task(machine.run_game_loop(0.01))
         await until(lambda: server.port is not None)

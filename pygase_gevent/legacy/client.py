@@ -32,11 +32,15 @@ class Client:
         self.connection: Any = None
         self._universal_event_handler = UniversalEventHandler()
 
-    @awaitable_method(stop=lambda client: client.connection.request_stop())
+    @awaitable_method(coroutine="_connect_as_coroutine")
     def connect(self, port: int, hostname: str = "localhost") -> None:
         """Connect, and block while connected. Awaitable."""
         self.connection = ClientConnection((hostname, port), self._universal_event_handler)
         self.connection.loop()
+
+    async def _connect_as_coroutine(self, port: int, hostname: str = "localhost") -> None:
+        self.connection = ClientConnection((hostname, port), self._universal_event_handler)
+        await self.connection.loop_as_coroutine()
 
     def connect_in_thread(self, port: int, hostname: str = "localhost") -> threading.Thread:
         """Connect in a thread, which is no daemon; returns at once."""

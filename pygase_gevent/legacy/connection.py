@@ -24,7 +24,7 @@ from pygase_gevent.event import Event as LibraryEvent
 from pygase_gevent.gamestate import GameState
 from pygase_gevent.hub.environment import Environment
 from pygase_gevent.legacy.bare_connection import Connection, ConnectionStatus
-from pygase_gevent.legacy.coroutines import awaitable_method, call_later, completed
+from pygase_gevent.legacy.coroutines import awaitable_method, call_later, completed, in_own_thread
 from pygase_gevent.legacy.event import Event, UniversalEventHandler
 from pygase_gevent.legacy.package import (
     PROTOCOL_ID,
@@ -59,7 +59,7 @@ __all__ = [
 _TIMEOUT_S = 1.0
 """When a `timeout_callback` is called: PyGaSe's."""
 
-_SHUTDOWN_PATIENCE_S = 2.0
+_SHUTDOWN_PATIENCE_S = 10.0
 """How long `shutdown(shutdown_server=True)` waits for a connection that is about to stand, since only over
 one can the server be told. PyGaSe needed none for that."""
 
@@ -184,6 +184,7 @@ class ClientConnection(_NetworkConnection):
         self.underlying = client.Client()
         self.game_state_context = GameStateContext(self._newest_state)
         self._is_looping = False
+        self._is_shut_down = False  # perhaps before the loop has begun in its thread
         if event_handler is not None:
             event_handler.tell(self)
 
@@ -204,11 +205,16 @@ class ClientConnection(_NetworkConnection):
     def status(self, value: int) -> None:
         self._status_below = value
 
-    @awaitable_method(stop=lambda connection: connection.request_stop())
+    @awaitable_method(coroutine="loop_as_coroutine")
     def loop(self) -> None:
         """Connect, and block while connected. Awaitable."""
         hostname, port = self._begin()
         self._run(hostname, port)
+
+    async def loop_as_coroutine(self) -> None:
+        """The same for who awaits it."""
+        hostname, port = self._begin()
+        await in_own_thread(lambda: self._run(hostname, port), self.request_stop)
 
     def loop_in_thread(self) -> threading.Thread:
         """The same in a native thread. It is no daemon: as with PyGaSe, it lives until `shutdown`."""
@@ -228,11 +234,12 @@ class ClientConnection(_NetworkConnection):
         Args:
             shutdown_server: shut the server down as well; works for its host only.
         """
-        if shutdown_server and self.status == ConnectionStatus.get("Connecting"):
+        if shutdown_server and self._is_looping and self.status != ConnectionStatus.get("Connected"):
             try:
                 self.underlying.wait_connected(_SHUTDOWN_PATIENCE_S)
-            except ConnectError as error:
+            except (ConnectError, NotRunningError) as error:
                 logger.warning("The server cannot be told to shut down: %s", error)
+        self._is_shut_down = True
         self.underlying.disconnect(shutdown_server)
 
     def request_stop(self) -> None:
@@ -257,8 +264,13 @@ class ClientConnection(_NetworkConnection):
         check_port(port)
         self._is_looping = True
         self._say_hello()
-        self.underlying.on_connect = self._say_hello  # to a server that was started anew
+        self.underlying.on_connect = self._begin_session
         return hostname, port
+
+    def _begin_session(self) -> None:
+        if self._is_shut_down:
+            self.underlying.disconnect()
+        self._say_hello()  # once more: the server may have been started anew
 
     def _say_hello(self) -> None:
         self._send(HELLO, [], {}, _HELLO_RETRIES, None)
@@ -273,7 +285,8 @@ class ClientConnection(_NetworkConnection):
     def _run(self, hostname: str, port: int) -> None:
         logger.info("Trying to connect to server at %s.", self.remote_address)
         try:
-            self.underlying.connect(port, hostname)
+            if not self._is_shut_down:
+                self.underlying.connect(port, hostname)
         except ConnectError as error:
             # PyGaSe went on trying for ever, or stopped without a word.
             logger.warning("Connection to %s ended: %s", self.remote_address, error)
