@@ -119,9 +119,11 @@ def encode(value: Any, *, config: Config, marks: bool = False, max_items: int | 
     return pack(copy_value(value, config=config, marks=marks, max_items=max_items))
 
 
-def pack(value: Any) -> bytes:
-    """Encode a tree that came from `copy_value` or `decode`."""
-    packed: bytes = msgpack.packb(value, default=_pack_mark, buf_size=_PACK_BUFFER_BYTES)
+def pack(value: Any, *, single_floats: bool = False) -> bytes:
+    """Encode a tree that came from `copy_value` or `decode`; floats with 32 bits if asked for."""
+    packed: bytes = msgpack.packb(
+        value, default=_pack_mark, buf_size=_PACK_BUFFER_BYTES, use_single_float=single_floats
+    )
     return packed
 
 

@@ -145,6 +145,24 @@ class GameStateMachine:
             self._run = None
             raise
 
+    def step(self, dt: float) -> None:
+        """Make one step, for a program that has a loop of its own; `game_status` is left as it is.
+
+        Args:
+            dt: seconds since the last step.
+
+        Raises:
+            AlreadyRunningError: the game loop runs, or another step is being made.
+            ArgumentError: `dt` is not a positive number.
+        """
+        run = self._begin_run(dt)
+        try:
+            self.game_time += dt
+            self._step(run, dt, self._environment or current_environment())
+        finally:
+            self._run = None
+            self._ended.notify()
+
     def stop(self, timeout: float = 1.0) -> bool:
         """Pause the game. Running the loop again resumes it.
 

@@ -39,7 +39,12 @@ FLOORS = {
         """,
     "F4": "server client",
     "F5": "backend",
-    "F6": "testing __init__ monkey __main__",
+    "F6": """
+        testing __init__
+        legacy.utils legacy.values legacy.gamestate legacy.coroutines legacy.event legacy.package
+        legacy.bare_connection legacy.state_context legacy.connection legacy.client
+        legacy.store legacy.machine legacy.server legacy.backend legacy monkey __main__
+        """,
 }
 PLACES = {
     name: (floor, place)

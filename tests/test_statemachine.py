@@ -571,3 +571,18 @@ def test_pushes_from_outside_are_never_lost():
     assert [update.time_order for update in updates] == list(
         range(state.time_order - len(updates) + 1, state.time_order + 1)
     )
+
+
+def test_a_step_by_hand() -> None:
+    store = GameStateStore(GameState(seconds=0.0))
+    machine = GameStateMachine(store)
+    machine.time_step = lambda game_state, dt: {"seconds": game_state.seconds + dt}
+    machine.step(0.5)
+    machine.step(0.25)
+    assert store.get_game_state().seconds == machine.game_time == 0.75
+    assert store.get_game_state().is_paused()
+    with pytest.raises(ArgumentError):
+        machine.step(0)
+    machine.time_step = lambda game_state, dt: machine.step(dt)
+    machine.step(0.5)
+    assert machine.time_step_errors == 1  # a step within a step
