@@ -18,7 +18,6 @@ from benchmarks.processes import ROOT, Unavailable
 PEERS = ROOT / "benchmarks" / "peers"
 ENVIRONMENT = ROOT / "benchmarks" / ".build" / "venv"
 COLYSEUS = PEERS / "colyseus"
-COLYSEUS_MODULES = ROOT / "benchmarks" / ".build" / "colyseus"
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def _peer(module: str, program: str) -> list[str]:
 def _colyseus() -> str:
     if shutil.which("node") is None:
         raise Unavailable("Colyseus needs node, which is not here")
-    package = COLYSEUS_MODULES / "node_modules" / "@colyseus" / "core" / "package.json"
+    package = COLYSEUS / "node_modules" / "@colyseus" / "core" / "package.json"
     if not package.exists():
         raise Unavailable("Colyseus is not installed (python -m benchmarks setup)")
     node = subprocess.run(["node", "--version"], capture_output=True, text=True).stdout.strip()
@@ -107,7 +106,7 @@ def _colyseus() -> str:
 
 
 def _node(program: str) -> list[str]:
-    return ["node", "--preserve-symlinks", str(COLYSEUS_MODULES / program)]
+    return ["node", str(COLYSEUS / program)]
 
 
 CONTENDERS: dict[str, Contender] = {
@@ -150,7 +149,7 @@ CONTENDERS: dict[str, Contender] = {
             "ENet (pyenet)",
             lambda: peer_python("enet")[1],
             lambda: _peer("enet", "enet_server"),
-            lambda: _peer("enet", "enet_load"),
+            lambda: _load("enet"),
             lambda: _peer("enet", "enet_client"),
             800,
             ("W1", "W2", "W3", "W4"),

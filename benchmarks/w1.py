@@ -13,6 +13,7 @@ from benchmarks.search import largest
 
 RATE_SHARE = 0.9
 STALENESS_MS = 100.0
+BROKEN_LIMIT = 2
 BUSY = 0.95
 """A process that used this share of its core is what held the run back."""
 
@@ -31,6 +32,7 @@ class Probe:
         server_cpu, load_cpu: share of a core.
         late_ms: how late the load generator's loop was, p99.
         failure: what it fell short of; empty if it held.
+        is_broken: a process ended or was silent, instead of being too slow.
     """
 
     clients: int
@@ -47,6 +49,7 @@ class Probe:
     load_cpu: float = 0.0
     late_ms: float = 0.0
     failure: str = ""
+    is_broken: bool = False
 
     @property
     def bottleneck(self) -> str:
@@ -62,6 +65,7 @@ def probe(
     *,
     measure_s: float,
     settle_s: float = 1.0,
+    connect_rate: float = 400.0,
     server_options: Sequence[str] = (),
     load_options: Sequence[str] = (),
 ) -> Probe:
@@ -71,7 +75,7 @@ def probe(
         with program([*contender.server(), *server_options], server_core) as server:
             port = server.answer(30.0)["port"]
             options = ["--port", str(port), "--clients", str(clients), "--settle", str(settle_s)]
-            options += ["--measure", str(measure_s), *load_options]
+            options += ["--measure", str(measure_s), "--connect-rate", str(connect_rate), *load_options]
             with program([*contender.load(), *options], load_core) as load:
                 if load.answer()["connected"] < clients:
                     return Probe(clients, failure="not all of them could connect")
@@ -82,7 +86,7 @@ def probe(
                 server_cpu = server.cpu_s() - server_cpu
                 heard = server.ask("report")
     except Failed as error:
-        return Probe(clients, failure=str(error))
+        return Probe(clients, failure=str(error), is_broken=True)
     return _judged(clients, done, heard, server_cpu)
 
 
@@ -121,10 +125,12 @@ def measure(
     measure_s: float,
     resolution: float,
     say: Callable[[str], None],
+    questions: int = 30,
     server_options: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The largest number of clients, and how the run with them was."""
     held: dict[int, Probe] = {}
+    broken: list[str] = []
 
     def holds(clients: int) -> bool:
         result = probe(contender, clients, measure_s=measure_s, server_options=server_options)
@@ -134,14 +140,18 @@ def measure(
         )
         if not result.failure:
             held[clients] = result
+        if result.is_broken:
+            broken.append(result.failure)
+            if len(broken) == BROKEN_LIMIT and not held:
+                raise Failed(result.failure)
         return not result.failure
 
-    best = largest(holds, guess, resolution=resolution)
+    best = largest(holds, guess, resolution=resolution, questions=questions)
     if best == 0:
-        return {"clients": 0}
+        return {"clients": 0, "failure": broken[-1] if broken else "not even one"}
     result = held[best]
     return {
         **asdict(result),
         "bytes": result.bytes_down + result.bytes_up,
-        "bottleneck": result.bottleneck,
+        "bottleneck": f"{result.bottleneck} ({result.server_cpu:.0%}, load {result.load_cpu:.0%})",
     }

@@ -32,7 +32,7 @@ typedef struct {
     void (*leave)(client *self);
 } protocol;
 
-extern const protocol pygase_gevent_protocol, bare_protocol;
+extern const protocol pygase_gevent_protocol, bare_protocol, enet_protocol;
 
 /* The head of every protocol's own struct. */
 struct client {

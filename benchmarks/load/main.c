@@ -17,7 +17,7 @@
 #include "client.h"
 
 #define STEP_NS 500000ull       /* the loop looks this often: batches instead of wake-ups */
-#define CONNECT_LIMIT_S 60
+#define CONNECT_PATIENCE_S 10.0  /* beyond the time that starting them all takes */
 #define MAX_CLIENTS 20000
 #define READY_BATCH 512
 #define RECEIVE_BATCH 64
@@ -264,13 +264,21 @@ static void parse_key(const char *hex, uint8_t out[32]) {
     }
 }
 
+static const protocol *protocol_named(const char *name) {
+    static const protocol *const all[] = {&pygase_gevent_protocol, &bare_protocol, &enet_protocol};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (strcmp(all[i]->name, name) == 0) return all[i];
+    fprintf(stderr, "load: there is no protocol %s\n", name);
+    exit(2);
+}
+
 static void parse(int count, char **values, arguments *out) {
     for (int i = 1; i < count; i++) {
         const char *name = values[i];
         if (strcmp(name, "--flood") == 0) out->client.floods = 1;
         else if (strcmp(name, "--vanish") == 0) out->vanishes = 1;
         else if (i + 1 == count) goto unknown;
-        else if (strcmp(name, "--protocol") == 0) out->protocol = strcmp(values[++i], "bare") ? &pygase_gevent_protocol : &bare_protocol;
+        else if (strcmp(name, "--protocol") == 0) out->protocol = protocol_named(values[++i]);
         else if (strcmp(name, "--host") == 0) out->client.host = values[++i];
         else if (strcmp(name, "--port") == 0) out->client.port = (uint16_t)atoi(values[++i]);
         else if (strcmp(name, "--game") == 0) out->client.game = values[++i];
@@ -313,7 +321,8 @@ int main(int count, char **values) {
     if (poller < 0 || clients == NULL || due == NULL) die("start");
 
     uint64_t begun = now_ns();
-    play(&from, begun + CONNECT_LIMIT_S * NS_PER_S, 1);
+    double connect_limit_s = from.clients / from.connect_rate + CONNECT_PATIENCE_S;
+    play(&from, begun + (uint64_t)(connect_limit_s * 1e9), 1);
     say("connected");
     play(&from, now_ns() + (uint64_t)(from.settle_s * 1e9), 0);
     counters *before = snapshot();

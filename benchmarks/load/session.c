@@ -75,6 +75,7 @@ static void start(client *base, uint64_t now) {
     self->mask = MASK_ONES;
     self->ack_deadline = NEVER_NS;
     self->transfer = UINT32_MAX;
+    for (int i = 0; i < SENT_KEPT; i++) self->sent[i].is_settled = 1;
     self->last_sent = now;
     client_send(base, self->connection.request, REQUEST_BYTES);
 }

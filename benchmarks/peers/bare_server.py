@@ -17,6 +17,7 @@ import gevent
 import msgpack
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from gevent.socket import socket as gevent_socket
 
 from benchmarks.peers import game
 
@@ -96,10 +97,28 @@ class Server:
                     self._drain()
 
 
+def echo(port: int) -> None:
+    """The raw echo of W2: as gevent's own examples have it."""
+    listener = gevent_socket(socket.AF_INET, socket.SOCK_DGRAM)
+    listener.bind(("127.0.0.1", port))
+    referee = game.Referee()
+    referee.ready(listener.getsockname()[1])
+    threadpool = gevent.get_hub().threadpool
+    threadpool.spawn(referee.serve)
+    while True:
+        data, address = listener.recvfrom(2048)
+        listener.sendto(data, address)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0)
-    Server(parser.parse_args().port).run()
+    parser.add_argument("--echo", action="store_true", help="send every datagram back instead")
+    options = parser.parse_args()
+    if options.echo:
+        echo(options.port)
+    else:
+        Server(options.port).run()
 
 
 if __name__ == "__main__":

@@ -6,12 +6,16 @@ library alone.
 
 from __future__ import annotations
 
+import gc
+import itertools
 import json
 import os
+import resource
 import sys
 import time
+import tracemalloc
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 ENTITIES = 50
@@ -60,6 +64,12 @@ class Referee:
         self._questions = questions or {}
         self._marked: Counter[Any] = Counter()
         self._marked_at = 0.0
+        self._lines: list[tuple[int, float]] = []
+        self._questions.setdefault("lines", self._line_report)
+
+    def line(self, number: int, sent_us: int) -> None:
+        """An event of W4 arrived at its handler."""
+        self._lines.append((number, (stamp_us() - sent_us) / 1000))
 
     def ready(self, port: int) -> None:
         """Tells the benchmark where the server listens."""
@@ -92,6 +102,31 @@ class Referee:
             "inputs_hz_p50": rates[len(rates) // 2] if rates else 0.0,
             "events_per_s": sum(rates),
         }
+
+    def _line_report(self) -> dict[str, Any]:
+        numbers = [number for number, _ in self._lines]
+        return {
+            "delivered": len(set(numbers)),
+            "duplicates": len(numbers) - len(set(numbers)),
+            "out_of_order": sum(late < early for early, late in itertools.pairwise(numbers)),
+            "latency_ms": percentiles([latency for _, latency in self._lines]),
+        }
+
+
+def percentiles(values: Sequence[float]) -> dict[str, float]:
+    """What the tables show of many values."""
+    ordered = sorted(values) or [0.0]
+    shares = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+    figures = {name: ordered[min(len(ordered) - 1, int(len(ordered) * share))] for name, share in shares.items()}
+    return {**figures, "n": float(len(values))}
+
+
+def memory() -> dict[str, int]:
+    """Bytes in RAM, and those that tracemalloc follows if it was started."""
+    gc.collect()
+    with open("/proc/self/statm") as file:
+        resident = int(file.read().split()[1]) * resource.getpagesize()
+    return {"rss": resident, "traced": tracemalloc.get_traced_memory()[0] if tracemalloc.is_tracing() else 0}
 
 
 def say(answer: Any) -> None:

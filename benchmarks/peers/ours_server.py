@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import itertools
 import json
-import resource
 import tracemalloc
 from typing import Any
 
@@ -31,7 +29,7 @@ class World:
         self._options = options
         self._tick = 0
         config = Config(**{**UNLIMITED, **json.loads(options.config)})
-        questions = {"memory": self._memory, "people": lambda: len(self._backend.server.connections)}
+        questions = {"memory": game.memory, "people": lambda: len(self._backend.server.connections)}
         self._referee = game.Referee(questions)
         handlers: dict[str, Any] = {"INPUT": self._input}
         handlers |= {f"TYPE {number}": self._input for number in range(options.event_types)}
@@ -76,26 +74,14 @@ class World:
     def _echo(self, number: int, client_address: Any) -> None:
         self._backend.server.dispatch_event("ECHOED", number, target_client=client_address)
 
-    def _line(self, number: int, sent_us: int, client_address: Any) -> None:
-        self._backend.server.dispatch_event(
-            "ECHOED", number, sent_us, game.stamp_us(), target_client=client_address
-        )
+    def _line(self, number: int, sent_us: int) -> None:
+        self._referee.line(number, sent_us)
 
     def _send_bulk(self, size: int, client_address: Any) -> None:
         self._backend.server.dispatch_event("BULK", bytes(size), target_client=client_address)
 
     def _take_bulk(self, data: bytes, client_address: Any) -> None:
-        self._backend.server.dispatch_event("ECHOED", len(data), target_client=client_address)
-
-    def _memory(self) -> dict[str, int]:
-        gc.collect()
-        traced = tracemalloc.get_traced_memory()[0] if tracemalloc.is_tracing() else 0
-        return {"rss": resident_bytes(), "traced": traced}
-
-
-def resident_bytes() -> int:
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize()
+        self._backend.server.dispatch_event("ECHOED", game.stamp_us(), target_client=client_address)
 
 
 def main() -> None:
