@@ -28,7 +28,14 @@ def load_program(output: Path = OUTPUT) -> str:
         raise Unavailable("the load generator needs a C compiler (apt-get install gcc)")
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_suffix(f".{os.getpid()}")
-    command = [compiler, *FLAGS, "-o", str(partial), *(str(s) for s in sources if s.suffix == ".c"), "-lcrypto"]
+    command = [
+        compiler,
+        *FLAGS,
+        "-o",
+        str(partial),
+        *(str(s) for s in sources if s.suffix == ".c"),
+        "-lcrypto",
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         if "openssl/" in done.stderr:

@@ -30,17 +30,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measures ours beside its peers.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Measures ours beside its peers."
+    )
     parser.set_defaults(run=_run_table)
     parser.add_argument("--only", type=_workloads, default=WORKLOADS, help="such as W1,W3")
-    parser.add_argument("--peers", type=_contenders, default=tuple(CONTENDERS.values()), help="such as ours,bare")
+    parser.add_argument(
+        "--peers", type=_contenders, default=tuple(CONTENDERS.values()), help="such as ours,bare"
+    )
     parser.add_argument("--quick", action="store_true", help="one repeat of short runs: under two minutes")
     parser.add_argument("--repeats", type=int, help="interleaved; the table has medians (3, with --quick 1)")
     parser.add_argument("--json", action="store_true", help="the results as JSON")
     parser.add_argument("--write", action="store_true", help=f"also into {RESULTS.name}")
     commands = parser.add_subparsers(title="other commands")
 
-    setup = commands.add_parser("setup", help="install the peers into benchmarks/.build, build the load generator")
+    setup = commands.add_parser(
+        "setup", help="install the peers into benchmarks/.build, build the load generator"
+    )
     setup.set_defaults(run=lambda options: setting_up.set_up(print))
 
     w1_command = commands.add_parser("w1", help="one run of W1 with so many clients, or the search")
@@ -57,8 +63,10 @@ def _parser() -> argparse.ArgumentParser:
     profile.add_argument("--svg", type=Path, help="write a flame graph there")
     profile.add_argument("--native", action="store_true", help="C functions too")
 
-    growing = commands.add_parser("growth", help="cost per client, entity and event type as they grow in number")
-    growing.set_defaults(run=lambda options: growth.run(quick=options.quick, as_json=options.json))
+    growing = commands.add_parser(
+        "growth", help="cost per client, entity and event type as they grow in number"
+    )
+    growing.set_defaults(run=lambda options: growth.run(quick=options.quick, as_json=options.json, say=_say))
     growing.add_argument("--quick", action="store_true")
     growing.add_argument("--json", action="store_true")
     return parser
@@ -66,7 +74,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_server_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--peer", type=_contender, default=CONTENDERS["ours"])
-    parser.add_argument("--server", default="", help='more of the server\'s arguments: --server="--inputs server"')
+    parser.add_argument(
+        "--server", default="", help='more of the server\'s arguments: --server="--inputs server"'
+    )
 
 
 def _workloads(text: str) -> tuple[str, ...]:

@@ -131,7 +131,7 @@ CONTENDERS: dict[str, Contender] = {
             lambda: _module("bare_client"),
             1500,
             ("W1", "W2"),
-            ("ChaCha20-Poly1305 on every packet of W1, no events but inputs, nothing sent again; W2: raw echo",),
+            ("W1 under ChaCha20-Poly1305, no events but inputs, nothing sent again; W2: a raw echo",),
         ),
         Contender(
             "pygase",
@@ -142,7 +142,7 @@ CONTENDERS: dict[str, Contender] = {
             lambda: _peer("pygase", "pygase_client"),
             60,
             ("W1", "W2", "W3", "W4", "W6"),
-            ("its game loop never sleeps as shipped; here it does, which carries it from 5 clients to 70",),
+            ("as shipped its game loop never sleeps, which leaves room for few clients; here it does",),
         ),
         Contender(
             "enet",

@@ -15,7 +15,7 @@ class Goal:
 
     Attributes:
         row: of the table.
-        least, aim: what it is held against, by a reader of the table: (row, contender) or a number, and a factor.
+        least, aim: a contender in the same row, or a number; and the factor on it.
         less_is_better: whether ours is to lie below.
     """
 

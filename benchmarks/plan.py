@@ -43,9 +43,7 @@ QUICK = Plan(
     resolution=0.2,
     questions=3,
     losses=(0.2,),
-    lengths=Lengths(
-        round_trips=200, flood_s=1.0, events=100, repeats=2, connections=60, gone_limit_s=3.0
-    ),
+    lengths=Lengths(round_trips=200, flood_s=1.0, events=100, repeats=2, connections=60, gone_limit_s=3.0),
 )
 
 
@@ -77,7 +75,9 @@ def run(
         "versions": versions,
         "titles": {contender.name: contender.title for contender in contenders},
         "notes": [f"{c.title}: {note}" for c in contenders for note in c.notes],
-        "rows": {row: {name: _summary(values) for name, values in cells.items()} for row, cells in rows.items()},
+        "rows": {
+            row: {name: _summary(values) for name, values in cells.items()} for row, cells in rows.items()
+        },
         "failures": failures,
     }
 

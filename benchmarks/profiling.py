@@ -94,7 +94,9 @@ def summary(stacks: Sequence[str], top: int = TOP) -> str:
             whole[name] += int(count)
     total = own.total() or 1
     lines = [f"{'self':>7} {'total':>7}  function"]
-    lines += [f"{count / total:7.1%} {whole[name] / total:7.1%}  {name}" for name, count in own.most_common(top)]
+    lines += [
+        f"{count / total:7.1%} {whole[name] / total:7.1%}  {name}" for name, count in own.most_common(top)
+    ]
     return "\n".join(lines)
 
 

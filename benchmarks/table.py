@@ -12,10 +12,10 @@ NOTHING = "-"
 
 def as_text(results: Results) -> str:
     """Aligned columns."""
-    parts = [_aligned(_grid(results))]
+    parts = [aligned(_grid(results))]
     goals = judged(results)
     if goals:
-        parts.append(_aligned([["ours", "figure", "must hold", "aim"], *map(list, goals)]))
+        parts.append(aligned([["ours", "figure", "must hold", "aim"], *map(list, goals)]))
     parts.append("\n".join(_remarks(results)))
     return "\n\n".join(parts)
 
@@ -25,8 +25,8 @@ def as_markdown(results: Results, command: str) -> str:
     goals = judged(results)
     parts = [
         "# Results",
-        f"Written by `{command}`; see README.md beside this file. Medians of {results['repeats']} interleaved "
-        "repeats, the least and the most in brackets.",
+        f"Written by `{command}`; see README.md beside this file. Medians of {results['repeats']} "
+        "interleaved repeats, the least and the most in brackets.",
         _pipes(_grid(results)),
     ]
     if goals:
@@ -66,10 +66,16 @@ def _remarks(results: Results) -> list[str]:
     return [*machine, *versions, *results["notes"], *(f"failed: {text}" for text in results["failures"])]
 
 
-def _aligned(grid: list[list[str]]) -> str:
+def aligned(grid: list[list[str]]) -> str:
+    """Columns, all but the first to the right."""
     widths = [max(len(row[column]) for row in grid) for column in range(len(grid[0]))]
     return "\n".join(
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))])
+        "  ".join(
+            [
+                row[0].ljust(widths[0]),
+                *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
+            ]
+        )
         for row in grid
     )
 

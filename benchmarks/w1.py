@@ -14,8 +14,6 @@ from benchmarks.search import largest
 RATE_SHARE = 0.9
 STALENESS_MS = 100.0
 BROKEN_LIMIT = 2
-BUSY = 0.95
-"""A process that used this share of its core is what held the run back."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +51,8 @@ class Probe:
 
     @property
     def bottleneck(self) -> str:
-        """Which side was: the one that had no time left."""
-        if self.load_cpu >= BUSY and self.load_cpu >= self.server_cpu:
-            return "load"
-        return "server" if self.server_cpu >= self.load_cpu else "neither"
+        """Which side it was: the one with less of its core left."""
+        return "server" if self.server_cpu >= self.load_cpu else "load"
 
 
 def probe(

@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,7 @@ class Lengths:
         repeats: of W5.
         connections: of W6.
         gone_limit_s: of W6: who is not gone by then is there for ever.
+        settle_s: before what is measured begins.
     """
 
     round_trips: int = 2000
@@ -46,6 +47,7 @@ class Lengths:
     repeats: int = 5
     connections: int = 300
     gone_limit_s: float = 15.0
+    settle_s: float = 1.0
 
 
 @contextlib.contextmanager
@@ -63,7 +65,8 @@ def w2(contender: Contender, lengths: Lengths) -> Figures:
     """Round trips of an event, one at a time."""
     is_raw = contender.name == "bare"
     with _server(contender, *(["--echo"] if is_raw else [])) as (_, port):
-        command = _client(contender, "w2", port, "--count", str(lengths.round_trips))
+        options = ("--count", str(lengths.round_trips), "--settle", str(lengths.settle_s))
+        command = _client(contender, "w2", port, *options)
         with program(command, cores()[1]) as client:
             times = client.answer()["round_trip_ms"]
     return {"W2 round trip p50, ms": times["p50"], "W2 round trip p99, ms": times["p99"]}
@@ -71,38 +74,42 @@ def w2(contender: Contender, lengths: Lengths) -> Figures:
 
 def w3(contender: Contender, lengths: Lengths) -> Figures:
     """Reliable events of 32 bytes, as fast as one client can."""
-    by_own_client = _flood(contender, lambda port: _client(contender, "w3", port), lengths.flood_s)
+    by_own_client = _flood(contender, lambda port: _client(contender, "w3", port), lengths)
     if contender.name != "ours":
         return by_own_client
     by_load = _flood(
-        contender, lambda port: [*contender.load(), "--flood", "--clients", "1", "--port", str(port)], lengths.flood_s
+        contender, lambda port: [*contender.load(), "--flood", "--clients", "1", "--port", str(port)], lengths
     )
     rate = "W3 reliable events/s"
     return {**by_load, f"{rate}, both ends its own": by_own_client[rate]}
 
 
-def _flood(contender: Contender, client_command: Any, seconds: float) -> Figures:
+def _flood(contender: Contender, client_command: Callable[[int], list[str]], lengths: Lengths) -> Figures:
     with _server(contender) as (server, port):
-        command = [*client_command(port), "--settle", "1", "--measure", str(seconds)]
-        with program(command, cores()[1]) as client:
+        options = ("--settle", str(lengths.settle_s), "--measure", str(lengths.flood_s))
+        with program([*client_command(port), *options], cores()[1]) as client:
             while client.answer()["phase"] != "measuring":
                 pass
             server.ask("mark")
             begun, server_cpu = time.monotonic(), server.cpu_s()
-            done = client.answer(60.0 + seconds)
+            done = client.answer(60.0 + lengths.flood_s)
             took_s = time.monotonic() - begun
             server_cpu = (server.cpu_s() - server_cpu) / took_s
             rate = server.ask("report")["events_per_s"]
     bottleneck = "server" if server_cpu >= done["cpu"] else "client"
-    return {"W3 reliable events/s": rate, "W3 bottleneck": f"{bottleneck} ({max(server_cpu, done['cpu']):.0%})"}
+    shares = f"{bottleneck} ({server_cpu:.0%}, client {done['cpu']:.0%})"
+    return {"W3 reliable events/s": rate, "W3 bottleneck": shares}
 
 
 def w4(contender: Contender, lengths: Lengths, loss: float) -> Figures:
     """Reliable events and state over a bad line."""
-    server_core, load_core = cores()
+    load_core = cores()[1]
     line = ["--loss", str(loss), "--delay", str(LINE_DELAY_S), "--jitter", str(LINE_JITTER_S)]
     relay_command = [sys.executable, "-m", "benchmarks.peers.relay", *line]
-    with _server(contender) as (server, port), program([*relay_command, "--port", str(port)], load_core) as relay:
+    with (
+        _server(contender) as (server, port),
+        program([*relay_command, "--port", str(port)], load_core) as relay,
+    ):
         bad_port = relay.answer(30.0)["port"]
         command = _client(contender, "w4", bad_port, "--count", str(lengths.events))
         with program(command, load_core) as client:

@@ -15,6 +15,7 @@ typedef struct {
     uint8_t key[32];
     double input_hz;     /* 0: none */
     double ack_delay_s;  /* the longest wait of an acknowledgement */
+    uint32_t event_types; /* 0: INPUT alone; else TYPE 0, TYPE 1, ... in turn */
     int floods;          /* reliable events as fast as they go, instead of inputs */
     uint32_t max_flight; /* packets of them under way */
 } client_options;

@@ -285,6 +285,7 @@ static void parse(int count, char **values, arguments *out) {
         else if (strcmp(name, "--key") == 0) parse_key(values[++i], out->client.key);
         else if (strcmp(name, "--clients") == 0) out->clients = (uint32_t)atoi(values[++i]);
         else if (strcmp(name, "--input-hz") == 0) out->client.input_hz = atof(values[++i]);
+        else if (strcmp(name, "--event-types") == 0) out->client.event_types = (uint32_t)atoi(values[++i]);
         else if (strcmp(name, "--ack-delay") == 0) out->client.ack_delay_s = atof(values[++i]);
         else if (strcmp(name, "--flight") == 0) out->client.max_flight = (uint32_t)atoi(values[++i]);
         else if (strcmp(name, "--connect-rate") == 0) out->connect_rate = atof(values[++i]);

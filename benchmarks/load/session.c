@@ -1,4 +1,5 @@
 /* A client of pygase_gevent as the library's own behaves: handshake, acknowledgements, states, inputs. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "client.h"
@@ -122,8 +123,10 @@ static void send_payload(session *self, int with_input, uint64_t now) {
     writer out = begin_payload(self, buffer, now);
     int has_ack = put_control(self, &out, now);
     if (with_input) {
-        uint32_t number = self->base.inputs;
-        size_t size = wire_input_body(body, "INPUT", number, (int8_t)(number % 3) - 1, (int8_t)(number % 5) - 2);
+        uint32_t number = self->base.inputs, types = self->base.options->event_types;
+        char type[32] = "INPUT";
+        if (types > 0) snprintf(type, sizeof type, "TYPE %u", (self->base.index + number) % types);
+        size_t size = wire_input_body(body, type, number, (int8_t)(number % 3) - 1, (int8_t)(number % 5) - 2);
         wire_put_message(&out, UNRELIABLE, 0, body, size);
         client_made_input(&self->base, now);
     }

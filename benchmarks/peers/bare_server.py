@@ -1,7 +1,7 @@
 """What Python and gevent could do at all: the game's traffic, every packet under ChaCha20-Poly1305.
 
-No handshake worth the name, no acknowledgements, no events but inputs, nothing sent again, one encoding of the
-state's changes for all clients. A client says hello with its two keys, in clear text.
+No handshake worth the name, no acknowledgements, no events but inputs, nothing sent again, one encoding of
+the state's changes for all clients. A client says hello with its two keys, in clear text.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ class Server:
             self._drain()
 
     def _drain(self) -> None:
-        receive, clients, inputs, unpack = self._receive_from, self._clients, self._referee.inputs, msgpack.unpackb
+        receive, clients = self._receive_from, self._clients
+        take, unpack = self._take, msgpack.unpackb
         while True:
             try:
                 data, address = receive(2048)
@@ -72,8 +73,10 @@ class Server:
                 body = client[0](_nonce(_unpack_sequence(data)[0]), data[8:], None)
             except InvalidTag:
                 continue
-            _, (number, x, y), _ = unpack(body)
-            inputs[address] += 1
+            take(address, *unpack(body)[1])
+
+    def _take(self, address: Any, number: int, x: int, y: int) -> None:
+        self._referee.inputs[address] += 1
 
     def _hello(self, data: bytes, address: Any) -> None:
         if data[:5] == HELLO and len(data) == 5 + 2 * KEY_BYTES:

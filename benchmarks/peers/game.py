@@ -117,7 +117,9 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
     """What the tables show of many values."""
     ordered = sorted(values) or [0.0]
     shares = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
-    figures = {name: ordered[min(len(ordered) - 1, int(len(ordered) * share))] for name, share in shares.items()}
+    figures = {
+        name: ordered[min(len(ordered) - 1, int(len(ordered) * share))] for name, share in shares.items()
+    }
     return {**figures, "n": float(len(values))}
 
 

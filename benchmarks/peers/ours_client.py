@@ -55,7 +55,7 @@ class Player:
     @property
     def staleness_ms(self) -> float:
         with self.client.access_game_state() as state:
-            return (game.stamp_us() - state.stamp) / 1000
+            return (game.stamp_us() - int(state.stamp)) / 1000
 
     def _answered(self, answer: Any) -> None:
         self._answer = answer

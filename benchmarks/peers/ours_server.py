@@ -29,14 +29,13 @@ class World:
         self._options = options
         self._tick = 0
         config = Config(**{**UNLIMITED, **json.loads(options.config)})
-        questions = {"memory": game.memory, "people": lambda: len(self._backend.server.connections)}
-        self._referee = game.Referee(questions)
+        self._referee = game.Referee({"memory": game.memory, "people": self._people})
         handlers: dict[str, Any] = {"INPUT": self._input}
         handlers |= {f"TYPE {number}": self._input for number in range(options.event_types)}
         attributes: dict[str, Any] = {"entities": game.entities(options.entities), "stamp": 0}
         if options.blob:
             attributes["blob"] = bytes(itertools.islice(itertools.cycle(range(256)), options.blob))
-        self._backend = Backend(
+        self._backend: Backend = Backend(
             GameState(**attributes),
             self._time_step,
             {} if options.inputs == "server" else handlers,
@@ -57,6 +56,9 @@ class World:
         self._backend.run_in_thread("127.0.0.1", self._options.port, 1 / self._options.hz)
         self._referee.ready(self._backend.server.port or 0)
         self._referee.serve()
+
+    def _people(self) -> int:
+        return len(self._backend.server.connections)
 
     def _time_step(self, game_state: GameState, dt: float) -> dict[str, Any]:
         if self._options.still:

@@ -16,7 +16,7 @@ RETRIES = 100
 LIMIT_S = 30.0
 EVENT = bytes(32)
 FLOOD_HZ = 2000.0
-"""It sends one event with a packet and 40 packets a second; what is above waits in its queue without limit."""
+"""It sends 40 packets a second; what is dispatched above that waits in a queue without limit."""
 
 
 class Player:

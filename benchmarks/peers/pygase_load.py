@@ -1,7 +1,7 @@
 """Many clients of a PyGaSe server in one process, by its wire.
 
-Its own client is a thread with an event loop each, which would be the bottleneck long before the server. Here a
-client's packet is put together by hand as the library does it: a header, the newest time order, one event.
+Its own client is a thread with an event loop each, which would be the bottleneck long before the server.
+Here a client's packet is put together by hand as the library does it: header, newest time order, one event.
 """
 
 from __future__ import annotations
@@ -32,7 +32,11 @@ class Client(load.Client):
 
     def input(self, number: int) -> bytes:
         event = umsgpack.packb(
-            {"type": "INPUT", "handler_args": [number | 1 << 24, number % 3, number % 5], "handler_kwargs": {}}
+            {
+                "type": "INPUT",
+                "handler_args": [number | 1 << 24, number % 3, number % 5],
+                "handler_kwargs": {},
+            }
         )
         return self._packet(_u16.pack(len(event)) + event)
 
@@ -46,7 +50,11 @@ class Client(load.Client):
         start = _header.size + 2
         update: dict[str, Any] = umsgpack.unpackb(data[start : start + size])
         time_order = update.get("time_order", 0)
-        if "stamp" in update and (time_order - self._time_order) % 65536 < 32768 and time_order != self._time_order:
+        if (
+            "stamp" in update
+            and (time_order - self._time_order) % 65536 < 32768
+            and time_order != self._time_order
+        ):
             self._time_order = time_order
             self.states += 1
             self.stamp = update["stamp"]
@@ -60,8 +68,10 @@ class Client(load.Client):
         shift = sequence - self._received
         if shift < -32768:
             shift += 65535
-        if 0 < shift:
-            bits = self._ack_bits >> shift | (1 << ACK_BITS - shift if 0 < shift <= ACK_BITS and self._received else 0)
+        if shift > 0:
+            bits = self._ack_bits >> shift | (
+                1 << ACK_BITS - shift if shift <= ACK_BITS and self._received else 0
+            )
             self._ack_bits = bits & 0xFFFF_FFFF
             self._received = sequence
         elif -ACK_BITS <= shift < 0:

@@ -15,7 +15,7 @@ from benchmarks.peers import game
 
 
 class MendedMachine(pygase.GameStateMachine):
-    """As shipped the loop sleeps for `interval - max(interval, ...)`, which is never: it takes a whole core."""
+    """As shipped the loop sleeps for `interval - max(interval, ...)`: never. It takes a whole core."""
 
     def start(self, interval: float) -> None:
         """In a thread, as its Backend has it."""
