@@ -119,7 +119,7 @@ CONTENDERS: dict[str, Contender] = {
             lambda: _module("ours_server"),
             lambda: _load("ours"),
             lambda: _module("ours_client"),
-            300,
+            220,
             ("W1", "W2", "W3", "W4", "W5", "W6"),
         ),
         Contender(

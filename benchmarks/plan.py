@@ -22,6 +22,8 @@ class Plan:
     Attributes:
         repeats: of everything, interleaved: all contenders once, then all again.
         measure_s: of a run of W1.
+        settle_s: before it.
+        connect_rate: clients a second that are started.
         resolution: of its search, share of the number found.
         questions: numbers of clients tried at the most.
         losses: of W4.
@@ -30,6 +32,8 @@ class Plan:
 
     repeats: int = 3
     measure_s: float = 4.0
+    settle_s: float = 1.0
+    connect_rate: float = 400.0
     resolution: float = 0.03
     questions: int = 12
     losses: Sequence[float] = (0.2, 0.05)
@@ -40,10 +44,20 @@ FULL = Plan()
 QUICK = Plan(
     repeats=1,
     measure_s=1.0,
+    settle_s=0.5,
+    connect_rate=800.0,
     resolution=0.2,
-    questions=3,
+    questions=2,
     losses=(0.2,),
-    lengths=Lengths(round_trips=200, flood_s=1.0, events=100, repeats=2, connections=60, gone_limit_s=3.0),
+    lengths=Lengths(
+        round_trips=100,
+        flood_s=1.0,
+        events=100,
+        repeats=2,
+        connections=30,
+        gone_limit_s=3.0,
+        settle_s=0.3,
+    ),
 )
 
 
@@ -117,6 +131,8 @@ def _w1(contender: Contender, plan: Plan, guesses: dict[str, int], say: Say) -> 
         contender,
         guesses[contender.name],
         measure_s=plan.measure_s,
+        settle_s=plan.settle_s,
+        connect_rate=plan.connect_rate,
         resolution=plan.resolution,
         questions=plan.questions,
         say=lambda text: say("  " + text),

@@ -121,6 +121,8 @@ def measure(
     measure_s: float,
     resolution: float,
     say: Callable[[str], None],
+    settle_s: float = 1.0,
+    connect_rate: float = 400.0,
     questions: int = 30,
     server_options: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -129,7 +131,14 @@ def measure(
     broken: list[str] = []
 
     def holds(clients: int) -> bool:
-        result = probe(contender, clients, measure_s=measure_s, server_options=server_options)
+        result = probe(
+            contender,
+            clients,
+            measure_s=measure_s,
+            settle_s=settle_s,
+            connect_rate=connect_rate,
+            server_options=server_options,
+        )
         say(
             f"{contender.name}: {clients} clients: {result.failure or 'held'} "
             f"(server {result.server_cpu:.0%}, load {result.load_cpu:.0%})"

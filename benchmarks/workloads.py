@@ -23,7 +23,6 @@ LINE_LIMIT_S = 60.0
 SHORT_LIVES = {"timeout_s": 1.0, "resume_after_s": 0.5, "resume_window_s": 1.0}
 """So that those who vanished are gone for good after two seconds instead of 35."""
 FEW = 10
-SETTLED_S = 1.0
 CALM_HZ = "10"
 """W6 plays ours at this rate, so that the server keeps up while its memory is traced."""
 KIB = 1024
@@ -168,11 +167,11 @@ def _memory(contender: Contender, kind: str, lengths: Lengths, options: Sequence
         options = [*options, "--config", json.dumps(SHORT_LIVES), "--hz", CALM_HZ]
     with _server(contender, *options) as (server, port):
         # What any server fills once: caches, pools, the interpreter's own free lists.
-        _crowd(contender, server, port, FEW, lengths.gone_limit_s)
+        _crowd(contender, server, port, FEW, lengths)
         empty = server.ask("memory")[kind]
-        full, gone_s = _crowd(contender, server, port, connections, lengths.gone_limit_s)
+        full, gone_s = _crowd(contender, server, port, connections, lengths)
         left = server.ask("memory")[kind]
-        again, _ = _crowd(contender, server, port, connections, lengths.gone_limit_s)
+        again, _ = _crowd(contender, server, port, connections, lengths)
     return {
         "gone_s": gone_s,
         "each": (full[kind] - empty) / connections / KIB,
@@ -182,22 +181,23 @@ def _memory(contender: Contender, kind: str, lengths: Lengths, options: Sequence
 
 
 def _crowd(
-    contender: Contender, server: Program, port: int, connections: int, limit_s: float
+    contender: Contender, server: Program, port: int, connections: int, lengths: Lengths
 ) -> tuple[Figures, float | str]:
     """Memory with so many connected; and how long after they all vanished the server has let go of them."""
     command = [*contender.load(), "--port", str(port), "--clients", str(connections), "--measure", "600"]
+    command += ["--settle", str(lengths.settle_s)]
     if contender.name == "ours":
         command += ["--input-hz", CALM_HZ]
     with program(command, cores()[1]) as load:
         if load.answer()["connected"] < connections:
             raise Failed("not all clients could connect")
         load.answer()
-        time.sleep(SETTLED_S)
+        time.sleep(lengths.settle_s)
         full = server.ask("memory")
         load.vanish()
     gone = time.monotonic()
-    while server.ask("people") and time.monotonic() < gone + limit_s:
+    while server.ask("people") and time.monotonic() < gone + lengths.gone_limit_s:
         time.sleep(0.05)
     gone_s = time.monotonic() - gone
-    time.sleep(SETTLED_S)
-    return full, gone_s if gone_s < limit_s else "never"
+    time.sleep(lengths.settle_s)
+    return full, gone_s if gone_s < lengths.gone_limit_s else "never"
