@@ -36,7 +36,12 @@ def load_program(output: Path = OUTPUT) -> str:
         *(str(s) for s in sources if s.suffix == ".c"),
         "-lcrypto",
     ]
-    done = subprocess.run(command, capture_output=True, text=True)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except OSError as error:
+        raise Unavailable(
+            f"the load generator needs a C compiler, and {compiler} is none: {error}"
+        ) from error
     if done.returncode:
         if "openssl/" in done.stderr:
             raise Unavailable("the load generator needs OpenSSL's headers (apt-get install libssl-dev)")

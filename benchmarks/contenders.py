@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from importlib import metadata
 
 from benchmarks.build import load_program
 from benchmarks.processes import ROOT, Unavailable
@@ -55,13 +55,14 @@ def _load(protocol: str) -> list[str]:
 
 
 def _ours() -> str:
-    from pygase_gevent import __file__ as package
-
     load_program()
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=Path(package).parent, capture_output=True, text=True
-    )
-    return commit.stdout.strip() or "installed"
+    version = metadata.version("pygase-gevent")
+    try:
+        asked = ["git", "describe", "--always", "--dirty"]
+        commit = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    except OSError:
+        commit = ""
+    return f"{version} at {commit}" if commit else version
 
 
 def _bare() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -18,12 +19,15 @@ from benchmarks.table import as_markdown, as_text
 from benchmarks.w1 import probe
 from benchmarks.workloads import Lengths
 
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are pinned to cores as on Linux")
+
 OURS = CONTENDERS["ours"]
 MOMENTS = Lengths(round_trips=5, flood_s=0.3, events=5, repeats=1, connections=3, settle_s=0.1)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _load_generator() -> None:
+@pytest.fixture(scope="module")
+def load_generator() -> None:
+    """Compiled, or the test is skipped with what is missing for it."""
     try:
         load_program()
     except Unavailable as error:
@@ -31,6 +35,7 @@ def _load_generator() -> None:
 
 
 @pytest.mark.parametrize("protocol", ["ours", "bare"])
+@pytest.mark.usefixtures("load_generator")
 def test_the_load_generator_connects_plays_and_gets_states(protocol: str) -> None:
     result = probe(CONTENDERS[protocol], 4, measure_s=0.5, settle_s=0.2)
     assert result.connected == 4
@@ -39,18 +44,21 @@ def test_the_load_generator_connects_plays_and_gets_states(protocol: str) -> Non
     assert result.bytes_down > 0 and result.bytes_up > 0
 
 
+@pytest.mark.usefixtures("load_generator")
 def test_the_load_generator_takes_a_state_that_comes_as_a_transfer() -> None:
     result = probe(OURS, 2, measure_s=0.5, settle_s=0.2, server_options=("--blob", "100000"))
     assert result.connected == 2
     assert result.states_hz > 0
 
 
+@pytest.mark.usefixtures("load_generator")
 def test_inputs_of_many_types_arrive() -> None:
     types = ("--event-types", "7")
     result = probe(OURS, 2, measure_s=0.3, settle_s=0.2, server_options=types, load_options=types)
     assert result.inputs_hz > 0
 
 
+@pytest.mark.usefixtures("load_generator")
 def test_reliable_events_of_the_load_generator_are_handled() -> None:
     figures = workloads.w3(OURS, MOMENTS)
     assert figures["W3 reliable events/s"] > 0
