@@ -55,7 +55,6 @@ def _load(protocol: str) -> list[str]:
 
 
 def _ours() -> str:
-    load_program()
     version = metadata.version("pygase-gevent")
     try:
         asked = ["git", "describe", "--always", "--dirty"]
@@ -66,7 +65,6 @@ def _ours() -> str:
 
 
 def _bare() -> str:
-    load_program()
     import cryptography
     import gevent
 
