@@ -115,13 +115,17 @@ def by_connections(sizes: Sizes, say: Callable[[str], None]) -> list[dict[str, A
 
 
 def flatness(rows: Sequence[dict[str, Any]]) -> str:
-    """Whether a client costs the same among few and among many."""
-    costs = [row["net CPU each, %"] for row in rows if row["held"] == "yes"]
+    """Whether a client among many costs what one among few does."""
+    costs = {row["clients"]: row["net CPU each, %"] for row in rows if row["held"] == "yes"}
     if len(costs) < 2:
         return "too few numbers of clients held to tell whether the cost is flat"
-    least, most = min(costs), max(costs)
+    least, most = min(costs.values()), max(costs.values())
     verdict = "flat within" if most <= least * (1 + FLAT) else "NOT flat within"
-    return f"net CPU per client: {verdict} {FLAT:.0%}: {least:.3f} % to {most:.3f} % of a core"
+    growth = costs[max(costs)] / costs[min(costs)] - 1
+    return (
+        f"net CPU per client: {verdict} {FLAT:.0%}: {least:.3f} % to {most:.3f} % of a core; "
+        f"{growth:+.0%} from {min(costs)} to {max(costs)} clients"
+    )
 
 
 def _probe(clients: int, sizes: Sizes, say: Callable[[str], None], **options: Any) -> Probe:

@@ -12,6 +12,7 @@ from benchmarks import machine, workloads
 from benchmarks.build import load_program
 from benchmarks.contenders import CONTENDERS
 from benchmarks.goals import judged
+from benchmarks.growth import flatness
 from benchmarks.processes import Failed, Program, Unavailable, cores
 from benchmarks.profiling import summary
 from benchmarks.search import largest
@@ -143,3 +144,15 @@ def test_goals_are_judged_by_ratios_within_a_run() -> None:
     ((row, figure, least, aim),) = judged(_results(15.0, 10.0))
     assert (row, figure) == ("W2 round trip p50, ms", "15")
     assert least == "20 (2 x bare): yes" and aim == "14 (1.4 x bare): NO"
+
+
+def test_growth_says_whether_a_client_among_many_costs_what_one_among_few_does() -> None:
+    def rows(*costs: float) -> list[dict[str, Any]]:
+        return [
+            {"clients": 10 * 2**i, "held": "yes", "net CPU each, %": cost} for i, cost in enumerate(costs)
+        ]
+
+    assert "flat within 15%" in flatness(rows(0.50, 0.52, 0.55))
+    assert "NOT flat within 15%" in flatness(rows(0.50, 0.52, 0.60))
+    assert "-50% from 10 to 20 clients" in flatness(rows(1.0, 0.5))
+    assert "too few" in flatness(rows(0.5))
