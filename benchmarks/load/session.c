@@ -2,8 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "client.h"
-#include "wire.h"
+#include "session.h"
 
 #define HANDSHAKE_INTERVAL_NS (NS_PER_S / 10)
 #define KEEPALIVE_NS (NS_PER_S / 4)
@@ -12,50 +11,7 @@
 #define QUICK_CLOCKS 5
 #define ACK_EVERY 16
 #define MASK_BITS 64
-#define STATES_KEPT 64
-#define SENT_KEPT 256
 #define MAX_FRAGMENTS 16384
-#define PROBE_NS (NS_PER_S / 40)
-#define LOST_AFTER 8
-#define RELIABLE_WINDOW 4096
-#define FLOOD_EVENT_BYTES 32
-#define FLOOD_PACKETS_PER_RUN 32
-
-enum stage { REQUESTING, RESPONDING, CONNECTED };
-
-typedef struct {
-    uint64_t sequence, state; /* the state that it acknowledged */
-    uint64_t sent_at, first;  /* reliable events in it, from this number on */
-    uint32_t events;
-    int is_settled, has_state;
-} sent_packet;
-
-typedef struct {
-    client base;
-    netcode connection;
-    enum stage stage;
-    uint8_t challenge[CHALLENGE_PACKET_BYTES];
-    uint64_t last_sent;
-    /* what was received */
-    int64_t largest;
-    uint64_t mask, largest_at, ack_deadline;
-    int eliciting;
-    /* states */
-    uint64_t applied[STATES_KEPT], newest, confirmed;
-    int has_state, state_ack_due, has_confirmed;
-    uint64_t assembling, parts_seen;
-    uint32_t transfer, fragments_left;
-    uint64_t transfer_newest;
-    uint8_t *fragments;
-    /* the clock */
-    uint64_t next_clock;
-    uint16_t clocks;
-    /* what was sent */
-    sent_packet sent[SENT_KEPT];
-    uint64_t next_event, oldest_packet, flight;
-    uint64_t lost_first[SENT_KEPT];
-    uint32_t lost_events[SENT_KEPT], lost_count;
-} session;
 
 static uint64_t random_u64(void) {
     uint64_t value;
@@ -90,13 +46,13 @@ static void send_packet(session *self, enum packet_type type, const uint8_t *bod
 
 /* --- payloads out ------------------------------------------------------------------------------------- */
 
-static writer begin_payload(session *self, uint8_t *buffer, uint64_t now) {
+writer begin_payload(session *self, uint8_t *buffer, uint64_t now) {
     writer out = {buffer, buffer + MAX_PAYLOAD_BYTES};
     wire_put_header(&out, self->largest, self->mask, self->largest < 0 ? 0 : now - self->largest_at);
     return out;
 }
 
-static sent_packet *finish_payload(session *self, uint8_t *buffer, writer *out, uint64_t now) {
+sent_packet *finish_payload(session *self, uint8_t *buffer, writer *out, uint64_t now) {
     uint64_t sequence = self->connection.next_sequence;
     sent_packet *packet = &self->sent[sequence % SENT_KEPT];
     *packet = (sent_packet){.sequence = sequence, .sent_at = now};
@@ -106,8 +62,7 @@ static sent_packet *finish_payload(session *self, uint8_t *buffer, writer *out, 
     return packet;
 }
 
-/* State acknowledgement and clock request, as far as they are due. */
-static int put_control(session *self, writer *out, uint64_t now) {
+int put_control(session *self, writer *out, uint64_t now) {
     int has_ack = self->has_state && (self->state_ack_due || !self->has_confirmed || self->newest != self->confirmed);
     if (has_ack) wire_put_state_ack(out, self->newest);
     self->state_ack_due = 0;
@@ -134,72 +89,6 @@ static void send_payload(session *self, int with_input, uint64_t now) {
     packet->has_state = has_ack;
     packet->state = self->newest;
     packet->is_settled = 1;
-}
-
-/* --- a flood of reliable events ------------------------------------------------------------------------ */
-
-static void send_events(session *self, uint64_t first, uint32_t events, uint64_t now) {
-    uint8_t buffer[MAX_PAYLOAD_BYTES], body[128], data[FLOOD_EVENT_BYTES] = {0};
-    writer out = begin_payload(self, buffer, now);
-    int has_ack = put_control(self, &out, now);
-    for (uint32_t i = 0; i < events; i++) {
-        memcpy(data, &(uint64_t){first + i}, sizeof(uint64_t));
-        size_t size = wire_bytes_body(body, "E", data, FLOOD_EVENT_BYTES);
-        wire_put_message(&out, RELIABLE, first + i, body, size);
-    }
-    sent_packet *packet = finish_payload(self, buffer, &out, now);
-    packet->has_state = has_ack;
-    packet->state = self->newest;
-    packet->first = first;
-    packet->events = events;
-    self->flight++;
-}
-
-static uint64_t oldest_event(session *self) {
-    uint64_t oldest = self->next_event;
-    for (uint32_t i = 0; i < self->lost_count; i++)
-        if (self->lost_first[i] < oldest) oldest = self->lost_first[i];
-    for (uint64_t s = self->oldest_packet; s < self->connection.next_sequence; s++) {
-        sent_packet *packet = &self->sent[s % SENT_KEPT];
-        if (packet->sequence == s && !packet->is_settled && packet->first < oldest) oldest = packet->first;
-    }
-    return oldest;
-}
-
-static void lose(session *self, sent_packet *packet) {
-    packet->is_settled = 1;
-    self->flight--;
-    if (packet->events == 0) return;
-    self->lost_first[self->lost_count] = packet->first;
-    self->lost_events[self->lost_count++] = packet->events;
-    self->base.resent++;
-}
-
-static void flood(session *self, uint64_t now) {
-    uint32_t per_packet = (MAX_PAYLOAD_BYTES - 15 - 8) / (uint32_t)wire_message_bytes(RELIABLE, 7 + FLOOD_EVENT_BYTES);
-    for (uint64_t s = self->oldest_packet; s < self->connection.next_sequence; s++) {
-        sent_packet *packet = &self->sent[s % SENT_KEPT];
-        if (packet->sequence == s && !packet->is_settled && now - packet->sent_at > PROBE_NS) lose(self, packet);
-    }
-    while (self->oldest_packet < self->connection.next_sequence) {
-        sent_packet *packet = &self->sent[self->oldest_packet % SENT_KEPT];
-        if (packet->sequence == self->oldest_packet && !packet->is_settled) break;
-        self->oldest_packet++;
-    }
-    for (int i = 0; i < FLOOD_PACKETS_PER_RUN; i++) {
-        if (self->flight >= self->base.options->max_flight ||
-            self->connection.next_sequence - self->oldest_packet >= SENT_KEPT - 2)
-            return;
-        if (self->lost_count > 0) {
-            self->lost_count--;
-            send_events(self, self->lost_first[self->lost_count], self->lost_events[self->lost_count], now);
-        } else if (self->next_event + per_packet - oldest_event(self) <= RELIABLE_WINDOW) {
-            send_events(self, self->next_event, per_packet, now);
-            self->next_event += per_packet;
-        } else {
-            return;
-        }
-    }
 }
 
 /* --- payloads in -------------------------------------------------------------------------------------- */
@@ -234,23 +123,29 @@ static void settle(session *self, sent_packet *packet) {
         self->confirmed = packet->state;
         self->has_confirmed = 1;
     }
-    if (!packet->is_settled) self->flight--;
-    packet->is_settled = 1;
+    if (!packet->is_settled) {
+        self->flight--;
+        packet->is_settled = 1;
+    } else if (packet->events > 0) {
+        flood_was_late(self, packet->first);
+    }
+    packet->events = 0;
 }
 
-static void receive_ack(session *self, const payload *in) {
+static void receive_ack(session *self, const payload *in, uint64_t now) {
     uint64_t next = self->connection.next_sequence;
     uint64_t largest = ((next - 1) & ~0xFFFFFFFFull) | in->ack_largest;
     if (largest >= next) return;
+    sent_packet *newest = &self->sent[largest % SENT_KEPT];
+    if (newest->sequence == largest && newest->sent_at > 0) {
+        uint64_t sample = now - newest->sent_at, faded = self->round_trip - self->round_trip / 8;
+        self->round_trip = sample > faded ? sample : faded;
+    }
     for (uint64_t bit = 0; bit <= MASK_BITS && bit <= largest; bit++) {
         sent_packet *packet = &self->sent[(largest - bit) % SENT_KEPT];
         if (packet->sequence == largest - bit && (bit == 0 || in->ack_mask >> (bit - 1) & 1)) settle(self, packet);
     }
-    if (!self->base.options->floods) return;
-    for (uint64_t s = self->oldest_packet; s + LOST_AFTER <= largest; s++) {
-        sent_packet *packet = &self->sent[s % SENT_KEPT];
-        if (packet->sequence == s && !packet->is_settled) lose(self, packet);
-    }
+    if (self->base.options->floods) flood_acknowledged(self, largest);
 }
 
 static int is_applied(const session *self, uint64_t number) {
@@ -313,7 +208,7 @@ static void receive_payload(session *self, uint64_t sequence, const uint8_t *dat
     if (in.is_closed) self->base.is_closed = 1;
     if (in.has_welcome) self->base.is_connected = 1;
     if (!self->base.is_connected) return;
-    if (in.has_ack) receive_ack(self, &in);
+    if (in.has_ack) receive_ack(self, &in, now);
     for (int i = 0; i < in.states; i++) {
         self->state_ack_due = 1;
         if (in.state[i].is_fragment) receive_fragment(self, &in.state[i], now);
