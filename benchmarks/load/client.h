@@ -14,7 +14,8 @@ typedef struct {
     const char *game;
     uint8_t key[32];
     double input_hz;     /* 0: none */
-    double ack_delay_s;  /* the longest wait of an acknowledgement */
+    double ack_delay_s;  /* the longest wait of an acknowledgement ... */
+    double max_ack_delay_s; /* ... and where an input is due soon after */
     uint32_t event_types; /* 0: INPUT alone; else TYPE 0, TYPE 1, ... in turn */
     int floods;          /* reliable events as fast as they go, instead of inputs */
     uint32_t max_flight; /* packets of them under way */

@@ -287,6 +287,7 @@ static void parse(int count, char **values, arguments *out) {
         else if (strcmp(name, "--input-hz") == 0) out->client.input_hz = atof(values[++i]);
         else if (strcmp(name, "--event-types") == 0) out->client.event_types = (uint32_t)atoi(values[++i]);
         else if (strcmp(name, "--ack-delay") == 0) out->client.ack_delay_s = atof(values[++i]);
+        else if (strcmp(name, "--max-ack-delay") == 0) out->client.max_ack_delay_s = atof(values[++i]);
         else if (strcmp(name, "--flight") == 0) out->client.max_flight = (uint32_t)atoi(values[++i]);
         else if (strcmp(name, "--connect-rate") == 0) out->connect_rate = atof(values[++i]);
         else if (strcmp(name, "--settle") == 0) out->settle_s = atof(values[++i]);
@@ -305,7 +306,7 @@ static void parse(int count, char **values, arguments *out) {
 
 int main(int count, char **values) {
     arguments from = {
-        .client = {.host = "127.0.0.1", .game = "", .input_hz = 40, .ack_delay_s = 0.02, .max_flight = 64},
+        .client = {.host = "127.0.0.1", .game = "", .input_hz = 40, .ack_delay_s = 0.02, .max_ack_delay_s = 0.035, .max_flight = 64},
         .protocol = &pygase_gevent_protocol,
         .clients = 1,
         .connect_rate = 400,

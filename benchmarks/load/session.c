@@ -99,6 +99,15 @@ static int is_received(const session *self, int64_t sequence) {
     return distance > MASK_BITS || (self->mask >> (distance - 1) & 1);
 }
 
+/* An acknowledgement waits a little longer for the next input, if that is due soon after. */
+static uint64_t ack_deadline(const session *self, uint64_t now) {
+    const client_options *options = self->base.options;
+    uint64_t soon = now + (uint64_t)(options->ack_delay_s * (double)NS_PER_S);
+    uint64_t latest = now + (uint64_t)(options->max_ack_delay_s * (double)NS_PER_S);
+    uint64_t next = options->floods ? 0 : self->base.next_input;
+    return next > soon && next <= latest ? next : soon;
+}
+
 static void record(session *self, int64_t sequence, int is_eliciting, uint64_t now) {
     int64_t shift = sequence - self->largest;
     int is_in_order = shift == 1 || self->largest < 0;
@@ -112,10 +121,9 @@ static void record(session *self, int64_t sequence, int is_eliciting, uint64_t n
         self->mask |= 1ull << (-shift - 1);
     }
     if (!is_eliciting) return;
-    uint64_t wait = (uint64_t)(self->base.options->ack_delay_s * (double)NS_PER_S);
     self->eliciting++;
     if (!is_in_order || self->eliciting >= ACK_EVERY) self->ack_deadline = now;
-    else if (self->ack_deadline == NEVER_NS) self->ack_deadline = now + wait;
+    else if (self->ack_deadline == NEVER_NS) self->ack_deadline = ack_deadline(self, now);
 }
 
 static void settle(session *self, sent_packet *packet) {
