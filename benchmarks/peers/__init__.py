@@ -1,0 +1,1 @@
+"""The programs that the benchmarks start: servers and load generators, ours and the peers'."""

@@ -1,0 +1,108 @@
+"""The game on pygase_gevent: `python -m benchmarks.peers.ours_server`."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import tracemalloc
+from typing import Any
+
+from benchmarks.peers import game
+from pygase_gevent import Backend, Delivery, GameState
+from pygase_gevent.config import Config
+
+DELIVERIES = {"ECHOED": Delivery.RELIABLE, "BULK": Delivery.RELIABLE}
+UNLIMITED = {
+    # All clients of a benchmark come from one address, and at once.
+    "max_clients": 8192,
+    "max_half_open": 8192,
+    "handshakes_per_source_per_s": 1e5,
+    "handshakes_per_s": 1e5,
+}
+
+
+class World:
+    """Fifty entities of which ten move in each tick, and an answer to every event."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self._tick = 0
+        config = Config(**{**UNLIMITED, **json.loads(options.config)})
+        self._referee = game.Referee({"memory": game.memory, "people": self._people})
+        handlers: dict[str, Any] = {"INPUT": self._input}
+        handlers |= {f"TYPE {number}": self._input for number in range(options.event_types)}
+        attributes: dict[str, Any] = {"entities": game.entities(options.entities), "stamp": 0}
+        if options.blob:
+            attributes["blob"] = bytes(itertools.islice(itertools.cycle(range(256)), options.blob))
+        self._backend: Backend = Backend(
+            GameState(**attributes),
+            self._time_step,
+            {} if options.inputs == "server" else handlers,
+            deliveries=DELIVERIES,
+            config=config,
+        )
+        server = self._backend.server
+        if options.inputs == "server":
+            for name, handler in handlers.items():
+                server.register_event_handler(name, handler)
+        server.register_event_handler("E", self._count)
+        server.register_event_handler("ECHO", self._echo)
+        server.register_event_handler("LINE", self._line)
+        server.register_event_handler("SEND BULK", self._send_bulk)
+        server.register_event_handler("BULK", self._take_bulk)
+
+    def run(self) -> None:
+        self._backend.run_in_thread("127.0.0.1", self._options.port, 1 / self._options.hz)
+        self._referee.ready(self._backend.server.port or 0)
+        self._referee.serve()
+
+    def _people(self) -> int:
+        return len(self._backend.server.connections)
+
+    def _time_step(self, game_state: GameState, dt: float) -> dict[str, Any]:
+        if self._options.still:
+            return {}
+        self._tick += 1
+        changes = game.moved(self._tick, self._options.entities, self._options.moving)
+        return {"entities": changes, "stamp": game.stamp_us()}
+
+    def _input(self, number: int, x: int, y: int, client_address: Any) -> None:
+        self._referee.inputs[client_address] += 1
+
+    def _count(self, data: bytes, client_address: Any) -> None:
+        self._referee.inputs[client_address] += 1
+
+    def _echo(self, number: int, client_address: Any) -> None:
+        self._backend.server.dispatch_event("ECHOED", number, target_client=client_address)
+
+    def _line(self, number: int, sent_us: int) -> None:
+        self._referee.line(number, sent_us)
+
+    def _send_bulk(self, size: int, client_address: Any) -> None:
+        self._backend.server.dispatch_event("BULK", bytes(size), target_client=client_address)
+
+    def _take_bulk(self, data: bytes, client_address: Any) -> None:
+        self._backend.server.dispatch_event("ECHOED", game.stamp_us(), target_client=client_address)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--hz", type=float, default=game.HZ)
+    parser.add_argument("--entities", type=int, default=game.ENTITIES)
+    parser.add_argument("--moving", type=int, default=game.MOVING)
+    parser.add_argument("--event-types", type=int, default=0)
+    parser.add_argument("--blob", type=int, default=0, help="bytes of a constant attribute")
+    parser.add_argument("--still", action="store_true", help="nothing moves")
+    parser.add_argument("--inputs", choices=("loop", "server"), default="loop", help="who handles inputs")
+    parser.add_argument("--config", default="{}", help="JSON: what differs from the default limits")
+    parser.add_argument("--trace-memory", action="store_true")
+    options = parser.parse_args()
+    if options.trace_memory:
+        tracemalloc.start()
+    World(options).run()
+
+
+if __name__ == "__main__":
+    main()
