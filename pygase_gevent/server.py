@@ -101,6 +101,7 @@ class Server:
         self._state_encoder: StateEncoder | None = None
         self._loop: ServerLoop | None = None
         self._address: Address | None = None
+        self._blocked: Counter[str] = Counter()
 
     # --- what is there --------------------------------------------------------------------------
 
@@ -148,12 +149,13 @@ class Server:
         """Counters since the server was made."""
         core = self._core
         if core is None:
-            return ServerStats(joined=0, dropped=0, resumed=0, left=0, drops=Counter())
+            return ServerStats(joined=0, dropped=0, resumed=0, left=0, blocked=Counter(), drops=Counter())
         return ServerStats(
             joined=core.stats.joined,
             dropped=core.stats.dropped,
             resumed=core.stats.resumed,
             left=core.stats.left,
+            blocked=Counter(self._blocked),
             drops=Counter(core.netcode_drops) + Counter(core.stats.drops),
         )
 
@@ -349,6 +351,7 @@ class Server:
                 encoder=state_encoder,
                 event_wire=event_wire,
             )
+            loop.watchdog.blocked = self._blocked
             try:
                 self._address = loop.start(bind)
             except BaseException:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -12,9 +11,10 @@ from typing import Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
+from pygase_gevent.arguments import check_interval
 from pygase_gevent.changes import apply_changes, combine_changes
 from pygase_gevent.config import Config
-from pygase_gevent.errors import AlreadyRunningError, ArgumentError, ArgumentTypeError, PygaseError
+from pygase_gevent.errors import AlreadyRunningError, ArgumentTypeError, PygaseError
 from pygase_gevent.event import Event, Handler, UniversalEventHandler
 from pygase_gevent.gamestate import GameState, GameStateStore, GameStateUpdate, GameStatus
 from pygase_gevent.hub.environment import Environment, current_environment
@@ -44,6 +44,8 @@ class GameStateMachine:
         game_time (float): seconds that the game has run.
         time_step_errors (int): steps whose `time_step` raised or returned no usable dict.
         handler_errors (Counter): the same of event handlers, by event type.
+        blocked (Counter): how often `time_step`, or a handler, held up whatever else runs in its hub for
+            longer than `Config.blocked_hub_s`.
         unhandled (Counter): events that no handler here is for (a server may have one), by type.
 
     Example:
@@ -69,6 +71,7 @@ class GameStateMachine:
         self.time_step_errors = 0
         self.handler_errors: Counter[str] = Counter()
         self.unhandled: Counter[str] = Counter()
+        self.blocked: Counter[str] = Counter()
         self._store = game_state_store
         self._config = config or Config()
         self._environment = environment
@@ -212,11 +215,7 @@ class GameStateMachine:
         self.unhandled[event_type] += 1
 
     def _begin_run(self, interval: float) -> _Run:
-        if isinstance(interval, bool) or not isinstance(interval, (int, float)):
-            raise ArgumentTypeError(f"interval is a number of seconds, not {type(interval).__name__}")
-        if not 0 < interval < math.inf:
-            raise ArgumentError(f"interval must be a positive number of seconds, not {interval!r}")
-        run = _Run(float(interval))
+        run = _Run(check_interval(interval))
         with self._lock:
             is_free = self._run is None
             if is_free:
@@ -230,6 +229,7 @@ class GameStateMachine:
         run.greenlet = getcurrent()
         if hub_of_this_thread() is not None:  # else nobody can be held up
             run.watchdog = environment.watchdog(self._config)
+            run.watchdog.blocked = self.blocked
         try:
             if not run.is_stop_requested:
                 self._set_status(GameStatus.ACTIVE)
