@@ -32,7 +32,7 @@ FLOORS = {
         protocol.client_core protocol.server_core
         """,
     "F2": """
-        hub hub.process hub.signal hub.thread hub.bridge hub.udp
+        hub hub.process hub.patching hub.signal hub.thread hub.bridge hub.udp
         hub.tracer hub.monitor hub.watchdog hub.environment
         """,
     "F3": """
