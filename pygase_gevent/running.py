@@ -40,12 +40,16 @@ class RunGuard:
         what: names the object in errors: `server`.
         state: what it does while it runs: `runs`.
         exit_timeout_s: how long the interpreter's exit waits for the end of a run.
+        forget: called in the child of a fork during a run: it must hold no keys.
     """
 
-    def __init__(self, what: str, state: str, exit_timeout_s: float) -> None:
+    def __init__(
+        self, what: str, state: str, exit_timeout_s: float, forget: Callable[[], None] | None = None
+    ) -> None:
         self._what = what
         self._state = state
         self._exit_timeout_s = exit_timeout_s
+        self._forget = forget
         self._lock = allocate_rlock()
         self._ended = Signal()
         self._claims = 0
@@ -184,3 +188,5 @@ class RunGuard:
         self._is_forked = True
         self._lock = allocate_rlock()
         self._ended.after_fork()
+        if self._forget is not None:
+            self._forget()

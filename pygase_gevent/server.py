@@ -96,7 +96,7 @@ class Server:
         self._encoder = EventEncoder(deliveries, config)
         self._handlers = UniversalEventHandler()
         self._clients = Clients(config, self._handlers)
-        self._guard = RunGuard("server", "runs", config.exit_timeout_s)
+        self._guard = RunGuard("server", "runs", config.exit_timeout_s, self._forget_keys)
         self._core: ServerCore | None = None
         self._state_encoder: StateEncoder | None = None
         self._loop: ServerLoop | None = None
@@ -373,6 +373,15 @@ class Server:
                 loop.finish()
                 logger.info("stopped serving on %s port %s", *self._address)
                 self._address = None
+
+    def _forget_keys(self) -> None:
+        """In the child of a fork: sockets and sessions are the parent's."""
+        core = self._core
+        self._key = b""
+        self._core = self._state_encoder = self._loop = self._address = None
+        self._clients = Clients(self._config, self._handlers)
+        if core is not None:
+            core.forget_keys()
 
     def _running_client(self, client_address: object, purpose: str) -> Client:
         self._guard.check_process()
