@@ -65,8 +65,6 @@ class OpenCalls:
             return self._calls[number].wait(timeout)
         except WaitTimeoutError:
             raise CallTimeoutError(f"{what}: no answer within {timeout} s") from None
-        finally:
-            self.forget(number)
 
     def forget(self, number: int) -> None:
         """An answer to this call is not awaited (any more)."""

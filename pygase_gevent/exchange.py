@@ -28,7 +28,6 @@ from pygase_gevent.connection import HandlerCounters
 from pygase_gevent.errors import (
     ConnectionLostError,
     DecodeError,
-    LocalError,
     MessageTooLargeError,
     PygaseError,
     QueueFullError,
@@ -120,10 +119,9 @@ class Exchange:
         number = self._calls.open()
         try:
             self._send_reliably(encode_call(number, event_bytes), MessageKind.CALL, event.type, now)
-        except LocalError:
+            return self._calls.wait(number, timeout, what=f"call of {event.type!r} on the {self.label}")
+        finally:
             self._calls.forget(number)
-            raise
-        return self._calls.wait(number, timeout, what=f"call of {event.type!r} on the {self.label}")
 
     def pump(self) -> int:
         """Run the handlers of what has arrived; how many jobs that were."""

@@ -123,7 +123,7 @@ class RunGuard:
             raise
         try:
             ready.wait()
-        except KeyboardInterrupt:
+        except BaseException:  # whoever was interrupted here has no thread to end it by
             self.request_stop()
             raise
         return thread
