@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
@@ -11,7 +10,7 @@ from gevent import get_hub
 from pygase_gevent.config import Config
 from pygase_gevent.errors import AlreadyRunningError, NotRunningError
 from pygase_gevent.hub.environment import current_environment
-from pygase_gevent.hub.process import forget_fork, on_fork
+from pygase_gevent.hub.process import forget_fork, is_hub_thread, on_fork
 from pygase_gevent.hub.signal import Outcome, Signal, hub_of_this_thread
 from pygase_gevent.hub.thread import HubThread, destroy_hub_of_this_thread
 from pygase_gevent.interrupts import ended_by_exit, ended_by_signals
@@ -148,9 +147,9 @@ class RunGuard:
             is_stop_requested = self._is_stop_requested
         if is_stop_requested:
             request_stop()
-        # A HubThread is in the registry of what the exit ends, or waits for.
-        is_registered = isinstance(threading.current_thread(), HubThread)
-        with nullcontext() if is_registered else ended_by_exit(self._exit), ended_by_signals(request_stop):
+        # Not `threading.current_thread()`: where that is patched each greenlet is a thread of its own.
+        is_cared_for = is_hub_thread(current_environment().thread_ident())
+        with nullcontext() if is_cared_for else ended_by_exit(self._exit), ended_by_signals(request_stop):
             yield
 
     def stop(self, *, block: bool = True) -> None:

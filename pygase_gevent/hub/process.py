@@ -25,6 +25,9 @@ class RunningThread(Protocol):
     def name(self) -> str: ...
 
     @property
+    def ident(self) -> int | None: ...
+
+    @property
     def daemon(self) -> bool: ...
 
     def request_stop(self) -> None: ...
@@ -51,6 +54,11 @@ def leave_thread(thread: RunningThread) -> None:
 def running_threads() -> list[str]:
     """The names of the threads that were entered and have not left."""
     return [thread.name for thread in list(_threads.values())]
+
+
+def is_hub_thread(ident: int) -> bool:
+    """Whether the thread of this identifier was entered, and has not left: the exit takes care of it."""
+    return any(thread.ident == ident for thread in list(_threads.values()))
 
 
 def on_fork(callback: Callable[[], None]) -> None:
