@@ -171,6 +171,18 @@ def encode_returned(number: int, value: Any, *, config: Config) -> bytes:
     return _RESULT_HEAD.pack(number, _RETURNED) + encoded
 
 
+def missing_handler(event_type: str, event_wire: object) -> LookupError:
+    """The error of a call that no handler is registered for; a game loop may have one, and says so."""
+    text = f"no handler is registered for {event_type!r}"
+    handles = getattr(event_wire, "_handles", None)
+    if handles is not None and handles(event_type):
+        text += (
+            " at the server. The game loop has one, but those are for events: register what is called "
+            "with Server.register_event_handler"
+        )
+    return LookupError(text)
+
+
 def encode_raised(number: int, error: BaseException, *, config: Config) -> bytes:
     """The body of an error: its type's name and its text, never its traceback."""
     text = f"{type(error).__name__}: {error}"[: config.max_error_text]

@@ -22,6 +22,7 @@ from pygase_gevent.calls import (
     encode_call,
     encode_raised,
     encode_returned,
+    missing_handler,
 )
 from pygase_gevent.config import Config
 from pygase_gevent.connection import HandlerCounters
@@ -343,7 +344,7 @@ class Exchange:
             event_type = event.type
             if not self._handlers.has_event_type(event_type):
                 self._count_unhandled(event_type)
-                missing = LookupError(f"no handler is registered for {event_type!r}")
+                missing = missing_handler(event_type, self.event_wire)
                 return encode_raised(number, missing, config=config), event_type
             self.counters.calls_handled += 1
             value = self._handling.watch(

@@ -187,10 +187,14 @@ class GameStateMachine:
 
     def _wants_event(self, event_type: str) -> bool:
         """Whether a handler for this type is registered; counted if not. It spares decoding the event."""
-        if self._event_handler.has_event_type(event_type):
+        if self._handles(event_type):
             return True
         self._count_unhandled(event_type)
         return False
+
+    def _handles(self, event_type: str) -> bool:
+        """Whether a handler for this type is registered."""
+        return self._event_handler.has_event_type(event_type)
 
     def _push_call(self, function: Callable[..., Any], **kwargs: Any) -> bool:
         """Queue a call that is made in turn with the events, and whose result counts as a handler's.
