@@ -88,9 +88,11 @@ class RunGuard:
             self._is_stop_requested = False
             self._request_stop = request_stop
             self._thread_ident = None
+        on_fork(self._after_fork)
 
     def release(self) -> None:
         """The run that was claimed is over, or did not come about."""
+        forget_fork(self._after_fork)
         with self._lock:
             self._ends = self._claims
             self._request_stop = self._say_goodbye = None
@@ -131,12 +133,10 @@ class RunGuard:
     def running(self) -> Iterator[None]:
         """The claimed run, in the thread that runs it; what hub it made there is destroyed at its end."""
         self._thread_ident = current_environment().thread_ident()
-        on_fork(self._after_fork)
         try:
             with own_hub():
                 yield
         finally:
-            forget_fork(self._after_fork)
             self.release()
 
     @contextmanager

@@ -18,6 +18,7 @@ from pygase_gevent.errors import AlreadyRunningError, ArgumentTypeError, PygaseE
 from pygase_gevent.event import Event, Handler, UniversalEventHandler
 from pygase_gevent.gamestate import GameState, GameStateStore, GameStateUpdate, GameStatus
 from pygase_gevent.hub.environment import Environment, current_environment
+from pygase_gevent.hub.process import forget_fork, on_fork
 from pygase_gevent.hub.signal import Signal, hub_of_this_thread
 from pygase_gevent.hub.watchdog import Watchdog
 from pygase_gevent.locks import allocate_lock
@@ -145,6 +146,7 @@ class GameStateMachine:
                 config=self._config,
             )
         except BaseException:
+            forget_fork(self._after_fork)
             self._run = None
             raise
 
@@ -226,6 +228,7 @@ class GameStateMachine:
                 self._run = run
         if not is_free:
             raise AlreadyRunningError("the game loop runs already")
+        on_fork(self._after_fork)
         return run
 
     def _run_loop(self, run: _Run) -> None:
@@ -255,6 +258,7 @@ class GameStateMachine:
                     run.watchdog.close()
                 self._set_status(GameStatus.PAUSED)
             finally:
+                forget_fork(self._after_fork)
                 self._run = None
                 self._ended.notify()
                 logger.info("the game loop has ended")
@@ -342,6 +346,16 @@ class GameStateMachine:
                 f"{source} must return a dict of changed attributes, not {type(changes).__name__}"
             )
         return GameStateUpdate.copy_of(changes, self._config).to_dict()
+
+    def _after_fork(self) -> None:
+        """In the child of a fork the loop does not go on; what it may have held is free again."""
+        if self._run is not None:
+            self._run.request_stop()
+        self._run = None
+        self._lock = allocate_lock()
+        self._queue = WireQueue(self._config)
+        self._ended.after_fork()
+        self._store.after_fork()
 
     def _set_status(self, status: GameStatus) -> None:
         if self._store.get_game_state().game_status != status:

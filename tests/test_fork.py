@@ -137,6 +137,59 @@ parent_goes_on()
     assert outcome(run_script, source) == (0, "parent done\n", "")
 
 
+def test_a_fork_right_after_the_start_finds_it_all_the_same(run_script: RunScript) -> None:
+    source = """
+sys.setswitchinterval(1e-6)
+for _ in range(20):
+    client = Client(key=KEY)
+    thread = client.connect_in_thread(9)
+    parents = sockets()
+    child = fork()
+    if child == 0:
+        assert not sockets() & parents and not keys()[1], (sockets(), keys())
+        assert refuses(client.disconnect) and refuses(client.wait_connected)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(waitpid(child, 0)[1]) == 0
+    client.disconnect()
+    thread.join(10)
+    del client, thread
+    gc.collect()  # one that does not run keeps its key, for it may run in the child
+print("parent done")
+"""
+    assert outcome(run_script, source) == (0, "parent done\n", "")
+
+
+def test_a_game_loop_stays_with_the_parent_and_its_state_can_be_used_in_the_child(
+    run_script: RunScript,
+) -> None:
+    source = """
+sys.setswitchinterval(1e-6)
+store = GameStateStore(GameState(steps=0))
+machine = GameStateMachine(store)
+machine.time_step = lambda state, dt: {"steps": state.steps + 1}
+loop = machine.run_game_loop_in_thread(0.0005)
+for _ in range(20):
+    before = store.get_game_state().steps
+    child = fork()
+    if child == 0:
+        steps = store.get_game_state().steps
+        store.push_update(GameStateUpdate(0, a=1))
+        assert store.get_game_state().a == 1
+        assert machine.stop() and not loop.is_alive()
+        again = machine.run_game_loop_in_thread(0.0005)
+        while store.get_game_state().steps < steps + 2:
+            pass_time(0.001)
+        assert machine.stop(10)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(waitpid(child, 0)[1]) == 0
+    while store.get_game_state().steps <= before:
+        pass_time(0.001)
+assert machine.stop(10)
+print("parent done")
+"""
+    assert outcome(run_script, source) == (0, "parent done\n", "")
+
+
 def test_a_fork_out_of_a_handler_leaves_the_child_without_server_too(run_script: RunScript) -> None:
     source = """
 start()
