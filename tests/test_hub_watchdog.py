@@ -11,13 +11,11 @@ from time import monotonic
 import gevent
 import greenlet
 import pytest
-from conftest import RunScript, eventually
+from conftest import RunScript
 from native import native_sleep
 
 from pygase_gevent.config import Config
 from pygase_gevent.hub.monitor import Monitor
-from pygase_gevent.hub.signal import Outcome
-from pygase_gevent.hub.thread import HubThread
 from pygase_gevent.hub.watchdog import Watchdog
 
 
@@ -257,26 +255,38 @@ def test_who_waits_cooperatively_is_not_named_by_the_monitor_either(
 
 
 @pytest.mark.crosses_threads
-def test_the_monitor_is_one_thread_for_all_hubs_and_ends_with_the_last(no_leaks: None) -> None:
-    monitor = Monitor()
-    go_on: Outcome[None] = Outcome()
-    count = len(os.listdir("/proc/self/task"))
-
-    def watch() -> None:
-        watchdog = Watchdog(Config(), monotonic, monitor)
-        go_on.wait()
-        watchdog.close()
-
-    for _ in range(3):
-        threads = [HubThread(watch, name="watched", daemon=True) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        eventually(lambda: len(os.listdir("/proc/self/task")) == count + 5)
-        go_on.set_result(None)
-        for thread in threads:
-            thread.join(10)
-        eventually(lambda: len(os.listdir("/proc/self/task")) == count)
-        go_on = Outcome()
+@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="needs /proc")
+def test_the_monitor_is_one_thread_for_all_hubs_and_ends_with_the_last(run_script: RunScript) -> None:
+    result = run_script(
+        """
+        import os, sys; sys.path.insert(0, "tests")
+        from native import native_sleep
+        from pygase_gevent.config import Config
+        from pygase_gevent.hub.environment import current_environment
+        from pygase_gevent.hub.signal import Outcome
+        from pygase_gevent.hub.thread import HubThread
+        def wait_for(count):
+            for _ in range(2000):
+                if len(os.listdir("/proc/self/task")) == count:
+                    return True
+                native_sleep(0.005)
+        def watch():
+            watchdog = current_environment().watchdog(Config())
+            go_on.wait()
+            watchdog.close()
+        for _ in range(3):
+            go_on = Outcome()
+            threads = [HubThread(watch, name="watched", daemon=True) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            print(wait_for(1 + 4 + 1))
+            go_on.set_result(None)
+            for thread in threads:
+                thread.join(10)
+            print(wait_for(1))
+        """
+    )
+    assert (result.stderr, result.stdout, result.returncode) == ("", "True\n" * 6, 0)
 
 
 @pytest.mark.crosses_threads

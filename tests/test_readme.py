@@ -54,6 +54,7 @@ def test_server_and_client_work_as_pasted(tmp_path: Path) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job has none
         )
         assert interrupted.stdout is not None
         assert "position" in interrupted.stdout.readline()
