@@ -65,8 +65,6 @@ class OpenCalls:
             return self._calls[number].wait(timeout)
         except WaitTimeoutError:
             raise CallTimeoutError(f"{what}: no answer within {timeout} s") from None
-        finally:
-            self.forget(number)
 
     def forget(self, number: int) -> None:
         """An answer to this call is not awaited (any more)."""
@@ -171,6 +169,18 @@ def encode_returned(number: int, value: Any, *, config: Config) -> bytes:
     """The body of a result. Raises `SerializationError` where the value cannot travel."""
     encoded = codec.encode(value, config=config, max_items=config.max_event_items)
     return _RESULT_HEAD.pack(number, _RETURNED) + encoded
+
+
+def missing_handler(event_type: str, event_wire: object) -> LookupError:
+    """The error of a call that no handler is registered for; a game loop may have one, and says so."""
+    text = f"no handler is registered for {event_type!r}"
+    handles = getattr(event_wire, "_handles", None)
+    if handles is not None and handles(event_type):
+        text += (
+            " at the server. The game loop has one, but those are for events: register what is called "
+            "with Server.register_event_handler"
+        )
+    return LookupError(text)
 
 
 def encode_raised(number: int, error: BaseException, *, config: Config) -> bytes:

@@ -95,7 +95,9 @@ class Client:
         self._handlers = UniversalEventHandler()
         self._pumps = bool(pump_events)
         self._mirror = StateMirror(config)
-        self._guard = RunGuard("client", "is connected, or connecting,", config.exit_timeout_s)
+        self._guard = RunGuard(
+            "client", "is connected, or connecting,", config.exit_timeout_s, self._forget_keys
+        )
         self._loop: ClientLoop | None = None
         self._is_end_told = False
         self._core: ClientCore | None = None
@@ -400,6 +402,13 @@ class Client:
             finally:
                 self._loop = None
                 loop.close()
+
+    def _forget_keys(self) -> None:
+        """In the child of a fork: the socket and the session are the parent's."""
+        self._key = b""
+        self._loop = None
+        if self._core is not None:
+            self._core.forget_keys()
 
     def _failed(self, text: str) -> None:
         logger.warning("%s", text)

@@ -261,7 +261,7 @@ class Config:
     blocked_log_s: float = 60.0
     """... once in this time for each of them."""
     max_blocked_names: int = 1024
-    """Names of such handlers that are remembered, one per handler and client."""
+    """Names of such handlers that are remembered."""
 
     # --- quality --------------------------------------------------------------------------------
     bad_latency_s: float = 0.25

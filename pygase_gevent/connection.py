@@ -79,6 +79,7 @@ class HandlerCounters:
     calls_handled: int = 0
     handler_errors: int = 0
     unhandled: int = 0
+    blocked: Counter[str] = field(default_factory=Counter)
     drops: Counter[str] = field(default_factory=Counter)
 
     def reset(self) -> None:
@@ -105,6 +106,7 @@ class ConnectionStats:
         events_handled, calls_handled: what handlers here were run for.
         handler_errors: how many of those raised.
         unhandled: events and calls that no handler was registered for.
+        blocked: how often each handler held the hub for longer than `Config.blocked_hub_s`.
         drops: what arrived and was dropped, by reason.
     """
 
@@ -121,6 +123,7 @@ class ConnectionStats:
     calls_handled: int
     handler_errors: int
     unhandled: int
+    blocked: Counter[str]
     drops: Counter[str]
 
 
@@ -130,6 +133,7 @@ class ServerStats:
 
     Attributes:
         joined, dropped, resumed, left: sessions.
+        blocked: how often each handler held the server's hub for longer than `Config.blocked_hub_s`.
         drops: datagrams that never reached a session, by reason.
     """
 
@@ -137,6 +141,7 @@ class ServerStats:
     dropped: int
     resumed: int
     left: int
+    blocked: Counter[str]
     drops: Counter[str]
 
 
@@ -184,6 +189,7 @@ class _Connection:
             calls_handled=counters.calls_handled,
             handler_errors=counters.handler_errors,
             unhandled=counters.unhandled,
+            blocked=Counter(counters.blocked),
             drops=drops,
         )
 

@@ -22,13 +22,13 @@ from pygase_gevent.calls import (
     encode_call,
     encode_raised,
     encode_returned,
+    missing_handler,
 )
 from pygase_gevent.config import Config
 from pygase_gevent.connection import HandlerCounters
 from pygase_gevent.errors import (
     ConnectionLostError,
     DecodeError,
-    LocalError,
     MessageTooLargeError,
     PygaseError,
     QueueFullError,
@@ -120,10 +120,9 @@ class Exchange:
         number = self._calls.open()
         try:
             self._send_reliably(encode_call(number, event_bytes), MessageKind.CALL, event.type, now)
-        except LocalError:
+            return self._calls.wait(number, timeout, what=f"call of {event.type!r} on the {self.label}")
+        finally:
             self._calls.forget(number)
-            raise
-        return self._calls.wait(number, timeout, what=f"call of {event.type!r} on the {self.label}")
 
     def pump(self) -> int:
         """Run the handlers of what has arrived; how many jobs that were."""
@@ -345,7 +344,7 @@ class Exchange:
             event_type = event.type
             if not self._handlers.has_event_type(event_type):
                 self._count_unhandled(event_type)
-                missing = LookupError(f"no handler is registered for {event_type!r}")
+                missing = missing_handler(event_type, self.event_wire)
                 return encode_raised(number, missing, config=config), event_type
             self.counters.calls_handled += 1
             value = self._handling.watch(

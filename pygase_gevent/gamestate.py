@@ -383,6 +383,11 @@ class GameStateStore:
         with self._lock:
             self._callbacks = tuple(known for known in self._callbacks if known != callback)
 
+    def after_fork(self) -> None:
+        """In the child of a fork: the lock may have been held, and subscribers are the parent's."""
+        self._lock = allocate_lock()
+        self._callbacks = ()
+
     def _check_size(self, content: dict[str, Any], growth_bytes: int) -> None:
         """Refuse content over the limit. Measured only where the sum of growths since could reach it."""
         bound_bytes = self._size_bound_bytes + growth_bytes

@@ -78,6 +78,7 @@ class Handling:
         self.watchdog: Watchdog | None = None
         self.log = log
         self._label = label
+        self._whose = f" of the {label}"
 
     def run(self, what: str, function: Callable[..., object], *args: Any) -> None:
         """Call a function of the application: what it raises is logged and counted, and ends here.
@@ -100,7 +101,7 @@ class Handling:
         watchdog = self.watchdog
         if watchdog is None:
             return function(*args)
-        with watchdog.watch(f"{what} of the {self._label}"):
+        with watchdog.watch(what, self._whose, self.counters.blocked):
             return function(*args)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
@@ -11,7 +10,7 @@ from gevent import get_hub
 from pygase_gevent.config import Config
 from pygase_gevent.errors import AlreadyRunningError, NotRunningError
 from pygase_gevent.hub.environment import current_environment
-from pygase_gevent.hub.process import forget_fork, on_fork
+from pygase_gevent.hub.process import forget_fork, is_hub_thread, on_fork
 from pygase_gevent.hub.signal import Outcome, Signal, hub_of_this_thread
 from pygase_gevent.hub.thread import HubThread, destroy_hub_of_this_thread
 from pygase_gevent.interrupts import ended_by_exit, ended_by_signals
@@ -40,12 +39,16 @@ class RunGuard:
         what: names the object in errors: `server`.
         state: what it does while it runs: `runs`.
         exit_timeout_s: how long the interpreter's exit waits for the end of a run.
+        forget: called in the child of a fork during a run: it must hold no keys.
     """
 
-    def __init__(self, what: str, state: str, exit_timeout_s: float) -> None:
+    def __init__(
+        self, what: str, state: str, exit_timeout_s: float, forget: Callable[[], None] | None = None
+    ) -> None:
         self._what = what
         self._state = state
         self._exit_timeout_s = exit_timeout_s
+        self._forget = forget
         self._lock = allocate_rlock()
         self._ended = Signal()
         self._claims = 0
@@ -85,9 +88,11 @@ class RunGuard:
             self._is_stop_requested = False
             self._request_stop = request_stop
             self._thread_ident = None
+        on_fork(self._after_fork)
 
     def release(self) -> None:
         """The run that was claimed is over, or did not come about."""
+        forget_fork(self._after_fork)
         with self._lock:
             self._ends = self._claims
             self._request_stop = self._say_goodbye = None
@@ -119,7 +124,7 @@ class RunGuard:
             raise
         try:
             ready.wait()
-        except KeyboardInterrupt:
+        except BaseException:  # whoever was interrupted here has no thread to end it by
             self.request_stop()
             raise
         return thread
@@ -128,12 +133,10 @@ class RunGuard:
     def running(self) -> Iterator[None]:
         """The claimed run, in the thread that runs it; what hub it made there is destroyed at its end."""
         self._thread_ident = current_environment().thread_ident()
-        on_fork(self._after_fork)
         try:
             with own_hub():
                 yield
         finally:
-            forget_fork(self._after_fork)
             self.release()
 
     @contextmanager
@@ -144,9 +147,9 @@ class RunGuard:
             is_stop_requested = self._is_stop_requested
         if is_stop_requested:
             request_stop()
-        # A HubThread is in the registry of what the exit ends, or waits for.
-        is_registered = isinstance(threading.current_thread(), HubThread)
-        with nullcontext() if is_registered else ended_by_exit(self._exit), ended_by_signals(request_stop):
+        # Not `threading.current_thread()`: where that is patched each greenlet is a thread of its own.
+        is_cared_for = is_hub_thread(current_environment().thread_ident())
+        with nullcontext() if is_cared_for else ended_by_exit(self._exit), ended_by_signals(request_stop):
             yield
 
     def stop(self, *, block: bool = True) -> None:
@@ -184,3 +187,5 @@ class RunGuard:
         self._is_forked = True
         self._lock = allocate_rlock()
         self._ended.after_fork()
+        if self._forget is not None:
+            self._forget()

@@ -96,11 +96,12 @@ class Server:
         self._encoder = EventEncoder(deliveries, config)
         self._handlers = UniversalEventHandler()
         self._clients = Clients(config, self._handlers)
-        self._guard = RunGuard("server", "runs", config.exit_timeout_s)
+        self._guard = RunGuard("server", "runs", config.exit_timeout_s, self._forget_keys)
         self._core: ServerCore | None = None
         self._state_encoder: StateEncoder | None = None
         self._loop: ServerLoop | None = None
         self._address: Address | None = None
+        self._blocked: Counter[str] = Counter()
 
     # --- what is there --------------------------------------------------------------------------
 
@@ -148,12 +149,13 @@ class Server:
         """Counters since the server was made."""
         core = self._core
         if core is None:
-            return ServerStats(joined=0, dropped=0, resumed=0, left=0, drops=Counter())
+            return ServerStats(joined=0, dropped=0, resumed=0, left=0, blocked=Counter(), drops=Counter())
         return ServerStats(
             joined=core.stats.joined,
             dropped=core.stats.dropped,
             resumed=core.stats.resumed,
             left=core.stats.left,
+            blocked=Counter(self._blocked),
             drops=Counter(core.netcode_drops) + Counter(core.stats.drops),
         )
 
@@ -349,6 +351,7 @@ class Server:
                 encoder=state_encoder,
                 event_wire=event_wire,
             )
+            loop.watchdog.blocked = self._blocked
             try:
                 self._address = loop.start(bind)
             except BaseException:
@@ -370,6 +373,15 @@ class Server:
                 loop.finish()
                 logger.info("stopped serving on %s port %s", *self._address)
                 self._address = None
+
+    def _forget_keys(self) -> None:
+        """In the child of a fork: sockets and sessions are the parent's."""
+        core = self._core
+        self._key = b""
+        self._core = self._state_encoder = self._loop = self._address = None
+        self._clients = Clients(self._config, self._handlers)
+        if core is not None:
+            core.forget_keys()
 
     def _running_client(self, client_address: object, purpose: str) -> Client:
         self._guard.check_process()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -12,12 +11,14 @@ from typing import Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
+from pygase_gevent.arguments import check_interval
 from pygase_gevent.changes import apply_changes, combine_changes
 from pygase_gevent.config import Config
-from pygase_gevent.errors import AlreadyRunningError, ArgumentError, ArgumentTypeError, PygaseError
+from pygase_gevent.errors import AlreadyRunningError, ArgumentTypeError, PygaseError
 from pygase_gevent.event import Event, Handler, UniversalEventHandler
 from pygase_gevent.gamestate import GameState, GameStateStore, GameStateUpdate, GameStatus
 from pygase_gevent.hub.environment import Environment, current_environment
+from pygase_gevent.hub.process import forget_fork, on_fork
 from pygase_gevent.hub.signal import Signal, hub_of_this_thread
 from pygase_gevent.hub.watchdog import Watchdog
 from pygase_gevent.locks import allocate_lock
@@ -44,6 +45,8 @@ class GameStateMachine:
         game_time (float): seconds that the game has run.
         time_step_errors (int): steps whose `time_step` raised or returned no usable dict.
         handler_errors (Counter): the same of event handlers, by event type.
+        blocked (Counter): how often `time_step`, or a handler, held up whatever else runs in its hub for
+            longer than `Config.blocked_hub_s`.
         unhandled (Counter): events that no handler here is for (a server may have one), by type.
 
     Example:
@@ -69,6 +72,7 @@ class GameStateMachine:
         self.time_step_errors = 0
         self.handler_errors: Counter[str] = Counter()
         self.unhandled: Counter[str] = Counter()
+        self.blocked: Counter[str] = Counter()
         self._store = game_state_store
         self._config = config or Config()
         self._environment = environment
@@ -142,6 +146,7 @@ class GameStateMachine:
                 config=self._config,
             )
         except BaseException:
+            forget_fork(self._after_fork)
             self._run = None
             raise
 
@@ -202,10 +207,14 @@ class GameStateMachine:
 
     def _wants_event(self, event_type: str) -> bool:
         """Whether a handler for this type is registered; counted if not. It spares decoding the event."""
-        if self._event_handler.has_event_type(event_type):
+        if self._handles(event_type):
             return True
         self._count_unhandled(event_type)
         return False
+
+    def _handles(self, event_type: str) -> bool:
+        """Whether a handler for this type is registered."""
+        return self._event_handler.has_event_type(event_type)
 
     def _push_call(self, function: Callable[..., Any], **kwargs: Any) -> bool:
         """Queue a call that is made in turn with the events, and whose result counts as a handler's.
@@ -230,17 +239,14 @@ class GameStateMachine:
         self.unhandled[event_type] += 1
 
     def _begin_run(self, interval: float) -> _Run:
-        if isinstance(interval, bool) or not isinstance(interval, (int, float)):
-            raise ArgumentTypeError(f"interval is a number of seconds, not {type(interval).__name__}")
-        if not 0 < interval < math.inf:
-            raise ArgumentError(f"interval must be a positive number of seconds, not {interval!r}")
-        run = _Run(float(interval))
+        run = _Run(check_interval(interval))
         with self._lock:
             is_free = self._run is None
             if is_free:
                 self._run = run
         if not is_free:
             raise AlreadyRunningError("the game loop runs already")
+        on_fork(self._after_fork)
         return run
 
     def _run_loop(self, run: _Run) -> None:
@@ -248,6 +254,7 @@ class GameStateMachine:
         run.greenlet = getcurrent()
         if hub_of_this_thread() is not None:  # else nobody can be held up
             run.watchdog = environment.watchdog(self._config)
+            run.watchdog.blocked = self.blocked
         try:
             if not run.is_stop_requested:
                 self._set_status(GameStatus.ACTIVE)
@@ -269,6 +276,7 @@ class GameStateMachine:
                     run.watchdog.close()
                 self._set_status(GameStatus.PAUSED)
             finally:
+                forget_fork(self._after_fork)
                 self._run = None
                 self._ended.notify()
                 logger.info("the game loop has ended")
@@ -356,6 +364,16 @@ class GameStateMachine:
                 f"{source} must return a dict of changed attributes, not {type(changes).__name__}"
             )
         return GameStateUpdate.copy_of(changes, self._config).to_dict()
+
+    def _after_fork(self) -> None:
+        """In the child of a fork the loop does not go on; what it may have held is free again."""
+        if self._run is not None:
+            self._run.request_stop()
+        self._run = None
+        self._lock = allocate_lock()
+        self._queue = WireQueue(self._config)
+        self._ended.after_fork()
+        self._store.after_fork()
 
     def _set_status(self, status: GameStatus) -> None:
         if self._store.get_game_state().game_status != status:

@@ -11,6 +11,16 @@ import tempfile
 from pathlib import Path
 
 TESTS = Path(__file__).parent
+MOSTLY_WAIT = (
+    "integration",
+    "test_docs_threads.py",
+    "test_exit.py",
+    "test_fork.py",
+    "test_hub_patching.py",
+    "test_hub_probed.py",
+    "test_interrupted.py",
+)
+"""What a run of everything leaves to a process beside it."""
 
 
 class Beside:
@@ -54,5 +64,5 @@ def start_patched() -> Beside:
 
 
 def start_integration() -> Beside:
-    """The integration tests, which mostly wait."""
-    return Beside("-m", "pytest", str(TESTS / "integration"))
+    """The integration tests, and others that mostly wait for processes."""
+    return Beside("-m", "pytest", *(str(TESTS / name) for name in MOSTLY_WAIT))

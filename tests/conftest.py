@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pygase_gevent.protocol import session
-from tests.beside import Beside, start_integration, start_patched
+from tests.beside import MOSTLY_WAIT, Beside, start_integration, start_patched
 
 pytest_plugins = "pygase_gevent.testing.plugin"  # as the entry point does where it is installed
 
@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if IS_PATCHED:
         items[:] = [item for item in items if not _looks_beside(item)]
     elif sum(map(_looks_beside, items)) > 1:  # a run of everything
-        items[:] = [item for item in items if "integration" not in item.path.parts]
+        items[:] = [item for item in items if not set(MOSTLY_WAIT) & set(item.path.parts)]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -31,10 +31,13 @@ FLOORS = {
         protocol.client_events protocol.server_peer protocol.closing
         protocol.client_core protocol.server_core
         """,
-    "F2": "hub hub.process hub.signal hub.thread hub.bridge hub.udp hub.watchdog hub.environment",
+    "F2": """
+        hub hub.process hub.patching hub.signal hub.thread hub.bridge hub.udp
+        hub.tracer hub.monitor hub.watchdog hub.environment
+        """,
     "F3": """
-        utils tokens connection wire_queue statemachine
-        interrupts running mirror calls outbox handling exchange arguments
+        utils tokens connection wire_queue
+        interrupts running mirror calls outbox handling exchange arguments statemachine
         network_loop clients pusher server_loop client_loop
         """,
     "F4": "server client",

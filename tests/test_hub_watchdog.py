@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
+from collections import Counter
 from collections.abc import Callable, Iterator
+from time import monotonic
 
 import gevent
 import greenlet
 import pytest
+from conftest import RunScript
+from native import native_sleep
 
 from pygase_gevent.config import Config
+from pygase_gevent.hub.monitor import Monitor
 from pygase_gevent.hub.watchdog import Watchdog
 
 
@@ -128,7 +134,7 @@ def test_a_handler_that_raises_or_is_killed_is_watched_no_longer(watchdog: Watch
     victim.kill()
     with pytest.raises(ValueError), watchdog.watch("raises"):
         raise ValueError
-    assert not watchdog._watches
+    assert not watchdog.tracer.watches
     clock.compute(1)
     gevent.sleep(0)
     assert watchdog.blocked == {}
@@ -191,3 +197,146 @@ def test_two_watchdogs_of_one_hub_close_in_any_order(clock: Clock, order: str) -
     second.close()
     assert greenlet.gettrace() is None
     assert (first.blocked["handler"], second.blocked["handler"]) == (1, 2)
+
+
+# --- the monitor ------------------------------------------------------------------------------------
+
+
+def block_natively(seconds: float) -> None:
+    native_sleep(seconds)  # the line that the stack has to show
+
+
+def test_a_blocked_hub_is_named_with_its_stack(warnings: Callable[[], list[str]]) -> None:
+    monitor = Monitor()
+    watchdog = Watchdog(Config(blocked_hub_s=0.02), monotonic, monitor)
+    counter: Counter[str] = Counter()
+    with watchdog.watch("handler MOVE", " of Ann", counter):
+        block_natively(0.3)
+    (message,) = warnings()
+    watchdog.close()
+    assert message.startswith("handler MOVE of Ann held the hub for 3")
+    assert "it was here:\n" in message
+    assert "in block_natively\n    native_sleep(seconds)" in message
+    assert watchdog.blocked == counter == {"handler MOVE": 1}
+
+
+def test_the_stack_is_that_of_the_stretch_that_was_too_long(warnings: Callable[[], list[str]]) -> None:
+    """A handler that computes a little, waits, and then blocks is not blamed for where it waited."""
+    monitor = Monitor()
+    watchdog = Watchdog(Config(blocked_hub_s=0.05), monotonic, monitor)
+
+    def handler() -> None:
+        with watchdog.watch("handler MOVE"):
+            for _ in range(20):
+                gevent.sleep(0.01)
+            block_natively(0.4)
+
+    gevent.spawn(handler).join()
+    (message,) = warnings()
+    watchdog.close()
+    assert "block_natively" in message
+    assert "gevent.sleep" not in message
+
+
+def test_who_waits_cooperatively_is_not_named_by_the_monitor_either(
+    warnings: Callable[[], list[str]],
+) -> None:
+    monitor = Monitor()
+    watchdog = Watchdog(Config(blocked_hub_s=0.1), monotonic, monitor)
+
+    def handler() -> None:
+        with watchdog.watch("handler MOVE"):
+            gevent.sleep(0.3)
+
+    gevent.joinall([gevent.spawn(handler) for _ in range(5)])
+    assert warnings() == []
+    watchdog.close()
+    assert not watchdog.blocked
+
+
+@pytest.mark.crosses_threads
+@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="needs /proc")
+def test_the_monitor_is_one_thread_for_all_hubs_and_ends_with_the_last(run_script: RunScript) -> None:
+    result = run_script(
+        """
+        import os, sys; sys.path.insert(0, "tests")
+        from native import native_sleep
+        from pygase_gevent.config import Config
+        from pygase_gevent.hub.environment import current_environment
+        from pygase_gevent.hub.signal import Outcome
+        from pygase_gevent.hub.thread import HubThread
+        def wait_for(count):
+            for _ in range(2000):
+                if len(os.listdir("/proc/self/task")) == count:
+                    return True
+                native_sleep(0.005)
+        def watch():
+            watchdog = current_environment().watchdog(Config())
+            go_on.wait()
+            watchdog.close()
+        for _ in range(3):
+            go_on = Outcome()
+            threads = [HubThread(watch, name="watched", daemon=True) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            print(wait_for(1 + 4 + 1))
+            go_on.set_result(None)
+            for thread in threads:
+                thread.join(10)
+            print(wait_for(1))
+        """
+    )
+    assert (result.stderr, result.stdout, result.returncode) == ("", "True\n" * 6, 0)
+
+
+@pytest.mark.crosses_threads
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_after_a_fork_the_child_has_a_monitor_of_its_own(run_script: RunScript) -> None:
+    result = run_script(
+        """
+        import os, sys, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import logging; logging.basicConfig(format="%(message)s")
+        import gevent
+        from gevent import monkey
+        from pygase_gevent.config import Config
+        from pygase_gevent.hub.environment import current_environment
+        sleep = monkey.get_original("time", "sleep")
+        watchdog = current_environment().watchdog(Config())
+        child = os.fork()
+        if child == 0:
+            watchdog = current_environment().watchdog(Config())
+            with watchdog.watch("the child"):
+                sleep(0.4)
+            gevent.sleep(0.01)
+            os._exit(0)
+        monkey.get_original("os", "waitpid")(child, 0)
+        with watchdog.watch("the parent"):
+            sleep(0.4)
+        gevent.sleep(0.01)
+        watchdog.close()
+        """
+    )
+    assert result.returncode == 0
+    child, parent = result.stderr.split("the parent held the hub")
+    assert child.startswith("the child held the hub")
+    assert "it was here" in child
+    assert "it was here" in parent
+
+
+def test_watchdogs_of_one_hub_share_its_trace_function(clock: Clock) -> None:
+    first = Watchdog(Config(), clock)
+    trace = greenlet.gettrace()
+    second = Watchdog(Config(), clock)
+    assert greenlet.gettrace() == trace
+    with first.watch("outer"), second.watch("inner"):
+        clock.compute(0.2)
+        gevent.sleep(0)
+    first.close()
+    assert greenlet.gettrace() == trace
+    with second.watch("inner"):
+        clock.compute(0.2)
+    second.close()
+    second.close()
+    assert greenlet.gettrace() is None
+    assert (first.blocked, second.blocked) == ({}, {"inner": 2})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -47,6 +48,23 @@ def test_server_and_client_work_as_pasted(tmp_path: Path) -> None:
         assert client.stderr == ""
         assert "server says whee!" in client.stdout
         assert len(set(re.findall(r"position (-?[\d.]+)", client.stdout))) > 20
+        interrupted = subprocess.Popen(
+            [sys.executable, "-u", "client.py"],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job has none
+        )
+        assert interrupted.stdout is not None
+        assert "position" in interrupted.stdout.readline()
+        interrupted.send_signal(signal.SIGINT)
+        _, errors = interrupted.communicate(timeout=20)
+        # What any Python program says of Ctrl-C in its own loop, and not a word more.
+        assert errors.startswith("Traceback (most recent call last):\n")
+        assert errors.endswith("\nKeyboardInterrupt\n")
+        assert "pygase_gevent" not in errors and errors.count("Traceback") == 1
+        assert interrupted.returncode == -signal.SIGINT
     finally:
-        server.terminate()
+        server.terminate()  # which ends it as Ctrl-C does
         server.wait(timeout=20)

@@ -412,7 +412,7 @@ def test_an_interval_must_be_positive(interval):
 
 
 def test_arguments_of_a_wrong_type_are_refused():
-    with pytest.raises(ArgumentTypeError, match="interval is a number of seconds, not str"):
+    with pytest.raises(ArgumentTypeError, match="interval must be seconds, not str"):
         Game().machine.run_game_loop_in_thread("0.02")
     with pytest.raises(ArgumentTypeError, match="a GameStateStore is needed, not GameState"):
         GameStateMachine(GameState())

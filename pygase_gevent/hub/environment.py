@@ -28,6 +28,7 @@ from gevent import monkey
 from gevent.hub import Hub
 
 from pygase_gevent.config import Config
+from pygase_gevent.hub.monitor import Monitor
 from pygase_gevent.hub.signal import Outcome, hub_of_this_thread
 from pygase_gevent.hub.thread import HubThread
 from pygase_gevent.hub.udp import UdpSocket, resolve
@@ -96,7 +97,7 @@ class Environment:
 
     def watchdog(self, config: Config) -> Watchdog:
         """Looks after the calling thread's hub; see `Watchdog`."""
-        return Watchdog(config, self.now)
+        return Watchdog(config, self.now, _MONITOR)
 
     def open_udp(self, *, bind: Address | None, family: int | None = None, config: Config) -> UdpSocket:
         """Opens a UDP socket in the calling thread's hub; see `UdpSocket`."""
@@ -150,6 +151,8 @@ class Timer:
 
 
 _REAL = Environment()
+_MONITOR = Monitor()
+"""Of the process, as its threads are; see there why there is one only."""
 
 
 def current_environment() -> Environment:

@@ -22,6 +22,12 @@ class RunningThread(Protocol):
     exit_timeout_s: float
 
     @property
+    def name(self) -> str: ...
+
+    @property
+    def ident(self) -> int | None: ...
+
+    @property
     def daemon(self) -> bool: ...
 
     def request_stop(self) -> None: ...
@@ -43,6 +49,16 @@ def enter_thread(thread: RunningThread) -> None:
 def leave_thread(thread: RunningThread) -> None:
     """Forgets a thread that ended."""
     _threads.pop(id(thread), None)
+
+
+def running_threads() -> list[str]:
+    """The names of the threads that were entered and have not left."""
+    return [thread.name for thread in list(_threads.values())]
+
+
+def is_hub_thread(ident: int) -> bool:
+    """Whether the thread of this identifier was entered, and has not left: the exit takes care of it."""
+    return any(thread.ident == ident for thread in list(_threads.values()))
 
 
 def on_fork(callback: Callable[[], None]) -> None:

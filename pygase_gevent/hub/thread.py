@@ -18,6 +18,7 @@ from gevent import monkey
 
 from pygase_gevent.errors import NotRunningError
 from pygase_gevent.hub import process
+from pygase_gevent.hub.patching import prepare_for_hub_threads
 from pygase_gevent.hub.signal import Outcome, Signal, hub_of_this_thread
 from pygase_gevent.locks import get_ident
 
@@ -157,6 +158,7 @@ class HubThread(PatchableThread):
     # What a virtual thread, a greenlet of the one virtual hub, does otherwise:
 
     def _launch(self) -> None:
+        prepare_for_hub_threads()
         self._thread_id = _start_new_thread(self._run_natively, ())
 
     def _is_current(self) -> bool:

@@ -75,7 +75,7 @@ class UdpSocket:
             self._socket.close()
             raise OSError(
                 error.errno, f"cannot listen on UDP {bind[0]} port {bind[1]}: {error.strerror}"
-            ) from error
+            ) from None
         self._readable = Event()
         self._read_watcher = gevent.get_hub().loop.io(self._socket.fileno(), _READ)
 
@@ -227,9 +227,7 @@ def resolve(hostname: str, port: int) -> list[Address]:
         found = look_up(hostname, port, 0, socket.SOCK_DGRAM, 0, socket.AI_NUMERICHOST if is_literal else 0)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise OSError(
-            getattr(error, "errno", None), f"cannot find the host {hostname!r}: {reason}"
-        ) from error
+        raise OSError(getattr(error, "errno", None), f"cannot find the host {hostname!r}: {reason}") from None
     return list(dict.fromkeys(normalize_address(entry[4]) for entry in found))
 
 

@@ -1,4 +1,4 @@
-"""Says which handler or time step held the hub, and for how long.
+"""Says which handler or time step held the hub, for how long, and where it stood.
 
 While a greenlet computes, or blocks without gevent knowing, no other greenlet of its hub runs: every
 player waits. Only that counts: a handler that waits cooperatively holds up nobody else. greenlet tells
@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections import Counter, deque
 from collections.abc import Callable
+from traceback import StackSummary
 from types import TracebackType
 from typing import Any
 
@@ -17,10 +18,10 @@ import gevent
 import greenlet
 
 from pygase_gevent.config import Config
+from pygase_gevent.hub.monitor import Monitor
+from pygase_gevent.hub.tracer import SwitchTracer
 
 logger = logging.getLogger("pygase_gevent.hub")
-
-_TraceFunction = Callable[[Any, Any], object]
 
 
 class Watchdog:
@@ -34,102 +35,144 @@ class Watchdog:
     Args:
         config: the limits are `blocked_hub_s` and `blocked_log_s`.
         now: the clock.
+        monitor: sees stacks; without one, only names and times are told.
+
+    Attributes:
+        blocked: how often each name held the hub for longer than `blocked_hub_s`; assign a counter that
+            is to outlast the watchdog.
+        now: as given.
+        limit_s: `blocked_hub_s`.
+        tracer: sees the hub's switches.
     """
 
-    def __init__(self, config: Config, now: Callable[[], float]) -> None:
+    def __init__(self, config: Config, now: Callable[[], float], monitor: Monitor | None = None) -> None:
         self.blocked: Counter[str] = Counter()
-        """How often each name held the hub for longer than `blocked_hub_s`."""
-        self._limit_s = config.blocked_hub_s
+        self.now = now
+        self.limit_s = config.blocked_hub_s
+        self.tracer = SwitchTracer.open()
         self._max_names = config.max_blocked_names
         self._log_interval_s = config.blocked_log_s
-        self._now = now
         self._loop = gevent.get_hub().loop
-        self._watches: dict[Any, Watch] = {}  # by greenlet, the innermost one
         self._last_logged: dict[str, float] = {}
-        self._to_log: deque[tuple[str, float]] = deque()
+        self._to_log: deque[tuple[str, float, StackSummary | None]] = deque()
         self._is_closed = False
-        self._previous: _TraceFunction | None = greenlet.settrace(self._on_switch)
+        self._monitor = monitor
+        if monitor is not None:
+            monitor.add(self)
 
-    def watch(self, name: str) -> Watch:
-        """A context manager around what is called `name` in the log; may be nested."""
-        return Watch(self, name)
+    def watch(self, name: str, whose: str = "", counter: Counter[str] | None = None) -> Watch:
+        """A context manager around what is called `name` in the log; may be nested.
+
+        Args:
+            name: what is counted, and logged once in a while.
+            whose: told in the log as well.
+            counter: counts it, too.
+        """
+        return Watch(self, name, whose, counter)
 
     def close(self) -> None:
-        """Stops tracing. Idempotent."""
+        """Watches no longer. Idempotent."""
+        if self._is_closed:
+            return
         self._is_closed = True
-        if greenlet.gettrace() == self._on_switch:
-            # Those below us that were closed while we were on top are skipped now.
-            previous = self._previous
-            while isinstance(owner := getattr(previous, "__self__", None), Watchdog) and owner._is_closed:
-                previous = owner._previous
-            greenlet.settrace(previous)
+        if self._monitor is not None:
+            self._monitor.remove(self)
+        self.tracer.close()
 
-    def _on_switch(self, event: str, args: Any) -> None:
-        # Called by greenlet in the middle of a switch: nothing in here may switch, log or raise.
-        if event in ("switch", "throw") and not self._is_closed:
-            origin, target = args
-            watches = self._watches
-            if watches:
-                if (watch := watches.get(origin)) is not None:
-                    self._check(watch)
-                if (watch := watches.get(target)) is not None:
-                    watch.since = self._now()
-        if self._previous is not None:
-            self._previous(event, args)
-
-    def _check(self, watch: Watch) -> None:
+    def check(self, watch: Watch) -> None:
+        """This watch gives the hub back, or ends: count and log it if it held the hub too long."""
         if self._is_closed:  # the switches since were not seen
             return
-        now = self._now()
+        now = self.now()
         held_s = now - watch.since
+        stack = watch.stack if watch.seen_since == watch.since else None
         watch.since = now
-        if held_s <= self._limit_s:
+        if held_s <= self.limit_s:
             return
         name = watch.name
-        if name not in self.blocked and len(self.blocked) >= self._max_names:
+        for counter in (self.blocked, watch.counter):
+            if counter is not None:
+                counter[name if name in counter or len(counter) < self._max_names else "another handler"] += 1
+        if name not in self.blocked:
             name = "another handler"
-        self.blocked[name] += 1
         last_logged = self._last_logged.get(name)
         if last_logged is None or now - last_logged >= self._log_interval_s:
             self._last_logged[name] = now
-            self._to_log.append((name, held_s))
+            self._to_log.append((name + watch.whose, held_s, stack))
             self._loop.run_callback(gevent.spawn_raw, self._log)
 
     def _log(self) -> None:
         while self._to_log:
-            name, held_s = self._to_log.popleft()
+            name, held_s, stack = self._to_log.popleft()
+            # Without a stack it ended before the monitor could look, or let no other thread run at all.
+            where = "" if stack is None else f"; it was here:\n{''.join(stack.format()).rstrip()}"
             logger.warning(
-                "%s held the hub for %.0f ms; everybody else on it waited (limit %.0f ms)",
+                "%s held the hub for %.0f ms; everybody else on it waited (limit %.0f ms)%s",
                 name,
                 held_s * 1000,
-                self._limit_s * 1000,
+                self.limit_s * 1000,
+                where,
             )
 
 
 class Watch:
-    """What `Watchdog.watch` returns."""
+    """What `Watchdog.watch` returns.
 
-    __slots__ = ("_greenlet", "_outer", "_watchdog", "name", "since")
+    Attributes:
+        name, whose, counter: as given.
+        since: when its greenlet had the hub last.
+        seen_since: the `since` that `stack` belongs to; both are the monitor's.
+    """
 
-    def __init__(self, watchdog: Watchdog, name: str) -> None:
+    __slots__ = (
+        "_greenlet",
+        "_outer",
+        "_watchdog",
+        "counter",
+        "name",
+        "seen_since",
+        "since",
+        "stack",
+        "whose",
+    )
+
+    def __init__(self, watchdog: Watchdog, name: str, whose: str, counter: Counter[str] | None) -> None:
         self._watchdog = watchdog
         self.name = name
+        self.whose = whose
+        self.counter = counter
         self.since = 0.0
+        self.seen_since: float | None = None
+        self.stack: StackSummary | None = None
+
+    @property
+    def limit_s(self) -> float:
+        """How long it may hold the hub."""
+        return self._watchdog.limit_s
+
+    def begin(self) -> None:
+        """Its greenlet has the hub now."""
+        self.since = self._watchdog.now()
+
+    def check(self) -> None:
+        """Its greenlet gives the hub back."""
+        self._watchdog.check(self)
 
     def __enter__(self) -> None:
-        self._greenlet = greenlet.getcurrent()
-        watches = self._watchdog._watches
-        self._outer: Watch | None = watches.get(self._greenlet)
-        watches[self._greenlet] = self
-        self.since = self._watchdog._now()
+        tracer, current = self._watchdog.tracer, greenlet.getcurrent()
+        self._greenlet: Any = current
+        self._outer: Watch | None = tracer.watches.get(current)
+        self.since = self._watchdog.now()
+        tracer.watches[current] = tracer.current = self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        watchdog = self._watchdog
-        watchdog._check(self)
-        if self._outer is None:
-            del watchdog._watches[self._greenlet]
+        self._watchdog.check(self)
+        tracer, outer = self._watchdog.tracer, self._outer
+        tracer.current = outer
+        if outer is None:
+            tracer.watches.pop(self._greenlet, None)  # gone if the tracer was closed meanwhile
         else:
-            watchdog._watches[self._greenlet] = self._outer
-            self._outer.since = self.since
+            tracer.watches[self._greenlet] = outer
+            outer.since = self.since

@@ -148,6 +148,12 @@ class ClientCore:
         self._next_close_at = now + self._config.close_linger_s / 3
         self.flush(now)
 
+    def forget_keys(self) -> None:
+        """Let go of every key, in the child of a fork: nothing of this can be used any more."""
+        self._tokens.forget_keys()
+        self._netcode = None
+        self.phase = ClientPhase.CLOSED
+
     def flush(self, now: float) -> None:
         """Send what of the session may leave now."""
         self._now = now

@@ -175,6 +175,18 @@ class ServerCore:
         self._plain_peers = 0
         self._netcode.stop()
 
+    def forget_keys(self) -> None:
+        """Let go of every key, in the child of a fork: nothing of this can be used any more."""
+        self._private_key = b""
+        self._is_running = False
+        for peer in self.sessions.values():
+            peer.attachment = peer.send = None
+            peer.resume_secret = b""
+        self.sessions, self.by_name = {}, {}
+        self._closing.clear()
+        self._events.clear()
+        self._netcode.forget_keys()
+
     # --- datagrams ------------------------------------------------------------------------------
 
     def receive_datagram(self, data: bytes, address: Address, now: float, unix_time: int) -> None:

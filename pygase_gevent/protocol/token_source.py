@@ -115,6 +115,12 @@ class TokenSource:
         self._tried.clear()
         self._ticket_in_use = None
 
+    def forget_keys(self) -> None:
+        """Every token, and what they are made with."""
+        self.forget_tickets()
+        self._given = None
+        self._private_key = b""
+
     def next_token(self, addresses: tuple[Address, ...], unix_time: int) -> tuple[ConnectToken, int] | None:
         """The token of the next attempt, and the sequence to count from.
 

@@ -20,14 +20,6 @@ def ends_clean(program: Program) -> None:
     assert not program.has_left_processes()
 
 
-@pytest.mark.parametrize("hubs", ["threads", "greenlets"])
-@PATCHING
-def test_basic_path(hubs: str, is_patched: bool) -> None:
-    with Program("acceptance", hubs, is_patched=is_patched) as program:
-        ends_clean(program)
-        assert program.lines == ["all of it works"]
-
-
 @PATCHING
 def test_state_and_events_of_another_process(is_patched: bool) -> None:
     port = free_udp_port()

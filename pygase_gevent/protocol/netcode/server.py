@@ -135,6 +135,12 @@ class NetcodeServer:
         self._half_open.clear()
         self._events.clear()
 
+    def forget_keys(self) -> None:
+        """Lets go of every key; it cannot be started again."""
+        self.stop()
+        self._private_key = b""
+        self._challenge_cipher = ChallengeCipher(bytes(KEY_BYTES))
+
     def receive_datagram(
         self, data: bytes, address: Address, now: float, unix_time: int
     ) -> tuple[NetcodePeer, int, bytes] | None:

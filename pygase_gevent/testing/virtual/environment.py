@@ -177,7 +177,7 @@ class _BlindWatchdog(Watchdog):
         self.blocked = Counter()
         self._watch = _BlindWatch()
 
-    def watch(self, name: str) -> Watch:
+    def watch(self, name: str, whose: str = "", counter: Counter[str] | None = None) -> Watch:
         return self._watch
 
     def close(self) -> None:
