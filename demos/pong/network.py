@@ -9,10 +9,10 @@ from demos.pong import rules
 from demos.pong.shared import DELIVERIES, GAME
 from pygase_gevent import Client, ConnectionStatus, GameState
 from pygase_gevent.errors import NotRunningError
+from pygase_gevent.mirror import TimedState
 
 CONNECT_TIMEOUT_S = 5.0
-MAX_PENDING = 120
-"""Moves kept until the server has made them: two seconds of them."""
+MAX_PENDING = 120  # moves that the server has not made yet: two seconds of them
 
 
 class PongClient:
@@ -47,30 +47,26 @@ class PongClient:
         with self.client.access_game_state() as game:
             return game
 
-    def states(self) -> list[GameState]:
+    def states(self) -> list[TimedState]:
         """The last states of the game, oldest first, without those of an earlier run of the server."""
-        states: list[GameState] = []
-        for _, game in reversed(self.client.recent_states()):
-            if not hasattr(game, "tick") or (states and game.tick > states[-1].tick):
-                break
-            states.append(game)
-        return states[::-1]
+        states = self.client.recent_states()
+        for index in range(len(states) - 1, 0, -1):
+            if states[index - 1].game_state.tick > states[index].game_state.tick:
+                return states[index:]
+        return states
 
     def game_tick(self) -> float:
         """The game's clock on the server at this moment, as estimated here, in ticks."""
-        timed = self.client.recent_states()[-len(self.states()) :]
-        now = self.client.server_time
-        if now is None or not timed:
-            return float(getattr(self.game(), "tick", 0))
-        # A state that left late after its step shows the game's clock too late, none too early.
-        return (now - min(at - game.tick * rules.TICK_S for at, game in timed)) / rules.TICK_S
+        now, states = self.client.server_time or 0.0, self.states()
+        # A state may leave late after its step, but never early.
+        started = min((at - game.tick * rules.TICK_S for at, game in states), default=now)
+        return float((now - started) / rules.TICK_S)
 
     def move(self, way: float, dt: float) -> None:
         """Moves the own paddle in a frame: here at once, on the server half a round trip later.
 
         Args:
-            way: how far down, in field units; no further than the paddle's speed lets it.
-            dt: seconds since the last frame.
+            way: how far down, in field units; no further than the paddle's speed lets it in `dt` seconds.
         """
         limit = rules.PADDLE_SPEED * min(dt, 0.1)
         hundredths = int(max(-limit, min(limit, way)) * rules.MOVES_PER_UNIT)
@@ -82,16 +78,15 @@ class PongClient:
         if self._pending:  # all that may have been lost goes again: a lost datagram costs a frame
             try:
                 self.client.dispatch_event("MOVE", self._pending[0][0], [way for _, way in self._pending])
-            except NotRunningError:  # the connection has just ended
-                self._pending.clear()
+            except NotRunningError:
+                self._pending.clear()  # the connection has just ended
 
     def paddle_y(self) -> float:
         """Where the own paddle is: the server's word, and the moves made since that it does not know of."""
-        game = self.game()
-        paddle = game.paddles[rules.side_of(game, self.player_id) or "left"]
+        paddle = self.game().paddles[rules.side_of(self.game(), self.player_id) or "left"]
         while self._pending and self._pending[0][0] <= paddle["applied"]:
             self._pending.popleft()
-        y: float = paddle["y"]
+        y = float(paddle["y"])
         for _, way in self._pending:
             y = rules.moved(y, way)
         return y

@@ -158,12 +158,9 @@ class Painter:
             surface.fill(colour, (x - size // 2, y - size // 2, size, size), pygame.BLEND_RGB_ADD)
         for ring in effects.rings:
             radius = round((2.0 + 14.0 * (1.0 - ring.strength)) * self.scale)
-            colour = tuple(
-                round(base + (top - base) * 0.6 * ring.strength)
-                for base, top in zip(FIELD, COLOURS[ring.side], strict=True)
-            )
+            light = pygame.Color(FIELD).lerp(COLOURS[ring.side], 0.6 * ring.strength)
             width = max(1, round(0.3 * self.scale))
-            pygame.draw.circle(surface, colour, self.place(ring.x, ring.y), radius, width)
+            pygame.draw.circle(surface, light, self.place(ring.x, ring.y), radius, width)
 
     def _draw_flashes(self, surface: pygame.Surface, effects: Effects) -> None:
         for side, left_s in effects.flash_s.items():

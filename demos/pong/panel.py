@@ -45,7 +45,7 @@ def _graph(
     painter: Painter,
     number: int,
     label: str,
-    lines: list[tuple[list[float], Colour]],
+    lines: list[_Line],
 ) -> None:
     """Lines over time, each value a share of the graph's height; the newest stands right."""
     x, y = GRAPHS_X[number], TOP + PADDING
@@ -62,7 +62,7 @@ def _graph(
             for index, share in enumerate(shares)
         ]
         if len(points) > 1:
-            pygame.draw.aalines(surface, colour, False, points)
+            pygame.draw.lines(surface, colour, False, points, max(1, round(0.3 * painter.scale)))
 
 
 def _draw_servers_view(surface: pygame.Surface, painter: Painter, scene: Scene) -> None:

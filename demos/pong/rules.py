@@ -147,7 +147,7 @@ def crossing(game: GameState, side: str) -> float | None:
     distance = PADDLE_X[side] - ball["x"]
     if ball["vx"] * distance <= 0:
         return None
-    y = abs(ball["y"] + ball["vy"] * distance / ball["vx"]) % (2 * HEIGHT)  # walls mirror the path
+    y: float = abs(ball["y"] + ball["vy"] * distance / ball["vx"]) % (2 * HEIGHT)  # walls mirror the path
     return 2 * HEIGHT - y if y > HEIGHT else y
 
 
@@ -207,10 +207,10 @@ def _play(game: GameState, now: int) -> Tree:
     """The ball flies, until now or until somebody scores."""
     ball = Ball(**game.ball)
     left_y, right_y = (game.paddles[side]["y"] for side in SIDES)
-    for _ in range(max(game.tick, game.starts_at), now):
+    for tick in range(max(game.tick, game.starts_at), now):
         ball = fly(ball, left_y, right_y)
         if not 0.0 <= ball.x <= WIDTH:
-            return _point(game, "right" if ball.x < 0 else "left", now)
+            return _point(game, "right" if ball.x < 0 else "left", tick + 1)
     return {"ball": ball._asdict()}
 
 

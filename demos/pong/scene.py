@@ -91,7 +91,7 @@ class Scene:
             dt: seconds since the last frame.
         """
         self.hits = []
-        states = self.player.states()
+        states = [game for _, game in self.player.states()]
         if not states or not dt:
             return
         self.game = states[-1]
@@ -105,6 +105,11 @@ class Scene:
         """Seconds until the ball flies; 0 while it does, or nobody can say."""
         starts_at = self.shown.starts_at if self.shown is not None else 0
         return max(0.0, (starts_at - self.ball_tick) * rules.TICK_S)
+
+    @property
+    def velocity(self) -> tuple[float, float]:
+        """Of the ball that is drawn, in field units per second."""
+        return self._path.vx, self._path.vy
 
     def _pass_time(self, dt: float) -> None:
         stats = self.player.client.connection.stats
