@@ -135,7 +135,7 @@ def test_f1_shows_the_network_and_hides_it_again(window: Window) -> None:
         window.frame(FRAME_S)
         time.sleep(FRAME_S)
     assert share_of(window.surface, where, panel.SHADE) > 0.6
-    graph = pygame.Rect(window.painter.place(panel.GRAPHS_X[0], panel.TOP + 5), (200, 100))
+    graph = pygame.Rect(window.painter.place(panel.GRAPHS_X[0], panel.TOP + 5), (216, 110))
     assert share_of(window.surface, graph, panel.ROUND_TRIP) > 0
     press(pygame.K_F1)
     window.frame(FRAME_S)
