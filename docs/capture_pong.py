@@ -38,6 +38,8 @@ SESSION = "pong-capture"
 COLUMNS, ROWS = 80, 24
 CELL_WIDTH, CELL_HEIGHT, MARGIN = 9, 18, 16
 TERMINAL_SECONDS = 12.0
+TEXT = "#e2e9ff"
+COLOURS = {"36": "#3dd6ff", "35": "#ff5e94", "33": "#fff4d6", "34": "#7887b4", "32": "#82ffaa"}
 
 
 def main() -> None:
@@ -72,9 +74,7 @@ def capture_window(directory: Path, size: tuple[int, int]) -> None:
                 threading.Thread(target=Bot(4).play, args=(player, 0.0), daemon=True).start()
         window = Window(ada, bot=Bot(2), size=size, is_muted=False)
         stack.callback(window.close)
-        play_until(window, lambda: 0 < window.scene.countdown_s < 2.2)
-        save(window, directory / "pong-countdown.png")
-        play_until(window, lambda: sum(window.scene.game.score.values()) >= 3)  # type: ignore[union-attr]
+        play_until(window, lambda: window.scene.shown and sum(window.scene.shown.score.values()) >= 3)
         play_until(window, lambda: is_fine_moment(window))
         save(window, directory / "pong.png")
         window.shows_panel = True
@@ -86,11 +86,11 @@ def capture_window(directory: Path, size: tuple[int, int]) -> None:
 def is_fine_moment(window: Window) -> bool:
     """A moment after a hit, the ball on its way."""
     x, y = window.scene.ball
-    is_on_its_way = 30 < x < 60 and 25 < y < 60 and not window.scene.countdown_s
+    is_on_its_way = 18 < x < 32 and 30 < y < 65 and not window.scene.countdown_s
     return is_on_its_way and window.effects.has_sparks
 
 
-def play_until(window: Window, condition: Callable[[], bool]) -> None:
+def play_until(window: Window, condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + SECONDS
     while not condition():
         assert time.monotonic() < deadline, "the moment to capture did not come"
@@ -117,7 +117,7 @@ def capture_terminal(target: Path) -> None:
         tmux("send-keys", "-t", SESSION, "q")
         time.sleep(1.0)
         subprocess.run(["tmux", "kill-session", "-t", SESSION], capture_output=True, check=False)
-    target.write_text(svg([plain(line) for line in screen.splitlines()]), encoding="utf-8")
+    target.write_text(svg([spans(line) for line in screen.splitlines()]), encoding="utf-8")
     print(f"wrote {target}")
 
 
@@ -125,32 +125,35 @@ def tmux(*arguments: str) -> str:
     return subprocess.run(["tmux", "-u", *arguments], check=True, capture_output=True, text=True).stdout
 
 
-def plain(line: str) -> str:
-    """A captured line without its escape sequences; what is drawn reversed becomes full blocks."""
-    text, is_reversed = [], False
-    for found in re.finditer(r"\x1b\[(?P<style>[\d;]*)m|\x1b\(.|[\x0e\x0f]|(?P<character>.)", line):
-        style, character = found["style"], found["character"]
-        if style is not None:
-            is_reversed = "7" in style.split(";")
-        elif character is not None:
-            text.append("\u2588" if is_reversed and character == " " else character)
-    return "".join(text)
+def spans(line: str) -> list[tuple[str, str]]:
+    """A captured line as texts and their colours."""
+    found: list[tuple[str, str]] = []
+    colour = TEXT
+    for part in re.finditer(r"\x1b\[(?P<style>[\d;]*)m|\x1b\(.|[\x0e\x0f]|(?P<text>[^\x1b\x0e\x0f]+)", line):
+        if part["style"] is not None:
+            for code in part["style"].split(";"):
+                colour = COLOURS.get(code, TEXT if code in ("", "0", "39") else colour)
+        elif part["text"]:
+            found.append((part["text"], colour))
+    return found
 
 
-def svg(lines: list[str]) -> str:
+def svg(lines: list[list[tuple[str, str]]]) -> str:
     width = COLUMNS * CELL_WIDTH + 2 * MARGIN
     height = ROWS * CELL_HEIGHT + 2 * MARGIN
-    rows = [
-        f'<text x="{MARGIN}" y="{MARGIN + (row + 0.75) * CELL_HEIGHT}" textLength="{len(line) * CELL_WIDTH}" '
-        f'xml:space="preserve">{escape(line)}</text>'
-        for row, line in enumerate(lines[:ROWS])
-        if line.strip()
-    ]
+    rows = []
+    for row, line in enumerate(lines[:ROWS]):
+        length = sum(len(text) for text, _ in line) * CELL_WIDTH
+        y = MARGIN + (row + 0.75) * CELL_HEIGHT
+        if length:
+            rows.append(f'<text x="{MARGIN}" y="{y}" textLength="{length}" xml:space="preserve">')
+            rows[-1] += "".join(f'<tspan fill="{colour}">{escape(text)}</tspan>' for text, colour in line)
+            rows[-1] += "</text>"
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}">',
-            f'<rect width="{width}" height="{height}" rx="8" fill="#10141c"/>',
-            '<g font-family="DejaVu Sans Mono, Menlo, Consolas, monospace" font-size="15" fill="#d7e3f4">',
+            f'<rect width="{width}" height="{height}" rx="8" fill="#11172c"/>',
+            '<g font-family="DejaVu Sans Mono, Menlo, Consolas, monospace" font-size="15">',
             *rows,
             "</g>",
             "</svg>",

@@ -77,5 +77,5 @@ class Meter:
             drawn, server = self.paddle[-1]
             ahead_ms = (scene.ahead - scene.behind) * rules.TICK_S * 1000
             lines.append(f"paddle at {drawn:.1f}, server says {server:.1f}")
-            lines.append(f"drawn {ahead_ms:.0f} ms ahead of the other one")
+            lines.append(f"drawn {ahead_ms:.0f} ms ahead of the other")
         return lines

@@ -75,7 +75,7 @@ class Painter:
             size, colour = (22.0, BALL) if is_count else (12.0, TEXT)
             self.text(surface, large, middle, 30.0, size, colour, is_clear=True)
         if small:
-            self.text(surface, small, middle, 53.0 if large else 45.0, 4.5, DIM, is_clear=True)
+            self.text(surface, small, middle, 40.0 if large else 45.0, 4.5, DIM, is_clear=True)
         y = 86.0
         for line in reversed(below):
             self.text(surface, line, middle, y, 3.3, DIM, is_clear=True)
