@@ -117,7 +117,10 @@ def run_program(name: str, body: Callable[[], None], *, ends_with_parent: bool) 
     except KeyboardInterrupt:
         pass
     except (PygaseError, OSError, NotStartedError) as error:
-        print(f"{name}: {error}", file=sys.stdout if ends_with_parent else sys.stderr)
+        if ends_with_parent:
+            print(error)  # for the parent, which says whose error it is
+        else:
+            print(f"{name}: {error}", file=sys.stderr)
         return 1
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends already

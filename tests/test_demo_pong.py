@@ -335,7 +335,12 @@ def test_a_line_in_words() -> None:
 
 
 def test_wrong_options_are_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    for wrong in (["--lossy", "200%,1ms,1ms"], ["--lossy", "x%"], ["--size", "big"], ["--join", "nowhere"]):
+    for wrong in (
+        ["--lossy", "200%,1ms,1ms"],
+        ["--lossy", "x%,1ms"],
+        ["--size", "10x10"],
+        ["--join", "nowhere"],
+    ):
         with pytest.raises(SystemExit):
             parse_arguments(wrong)
         assert wrong[1] in capsys.readouterr().err.splitlines()[-1]

@@ -146,11 +146,12 @@ def _plays_again(player: PongClient) -> bool:
 
 def test_a_port_that_is_taken_is_told_with_what_to_do(tmp_path: Path) -> None:
     port = free_port()
-    with hosted(port, tmp_path / "match.json"):
-        outcome = run("--host", "localhost", "--port", str(port))
-    assert outcome.returncode == 1
     expected = f"pong: port {port} is taken: is another game running there? --port chooses another one"
-    assert outcome.stderr.startswith(expected) and outcome.stderr.count("\n") == 1
+    with hosted(port, tmp_path / "match.json"):
+        for options in (["--host", "localhost"], ["--view", "headless"]):
+            outcome = run(*options, "--port", str(port))
+            assert outcome.returncode == 1
+            assert outcome.stderr.startswith(expected) and outcome.stderr.count("\n") == 1
 
 
 # --- on a terminal ------------------------------------------------------------------------------------

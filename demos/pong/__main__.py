@@ -105,6 +105,9 @@ def _join(arguments: argparse.Namespace, address: Address, hint: str) -> None:
         _connect(player, address, arguments, stack)
         show(view, player, hint, Bot() if is_bot else None, arguments)
         print(result_line(player))
+        reason = player.client.connection.disconnect_reason
+        if reason is not None:
+            print(f"the connection is over: {reason}")
 
 
 def _connect(player: PongClient, address: Address, arguments: argparse.Namespace, stack: ExitStack) -> None:

@@ -60,14 +60,24 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def parse_line(text: str) -> LinkOptions:
     """`"10%,80ms,20ms"`: loss, delay each way, jitter; what is left out is zero."""
     loss, delay, jitter = (*(part.strip() for part in text.split(",")), "0ms", "0ms")[:3]
-    if text.count(",") > 2 or not loss.endswith("%") or not delay.endswith("ms") or not jitter.endswith("ms"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a line such as 10%,80ms,20ms")
-    share, delay_s, jitter_s = float(loss[:-1]) / 100, float(delay[:-2]) / 1000, float(jitter[:-2]) / 1000
-    return LinkOptions(loss=share, delay_s=delay_s, jitter_s=jitter_s)
+    is_complete = loss.endswith("%") and delay.endswith("ms") and jitter.endswith("ms")
+    try:
+        if text.count(",") > 2 or not is_complete:
+            raise ValueError(text)
+        loss_share, delay_s, jitter_s = (
+            float(loss[:-1]) / 100,
+            float(delay[:-2]) / 1000,
+            float(jitter[:-2]) / 1000,
+        )
+        return LinkOptions(loss=loss_share, delay_s=delay_s, jitter_s=jitter_s)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a line such as 10%,80ms,20ms") from None
 
 
 def _size(text: str) -> tuple[int, int]:
     width, _, height = text.partition("x")
+    if not width.isdecimal() or not height.isdecimal() or min(int(width), int(height)) < 160:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 960x540")
     return int(width), int(height)
 
 

@@ -80,7 +80,9 @@ class PongServer:
         player_id = next(known, 0)
         is_new = player_id not in game_state.players
         if is_new:
-            player_id = self._addresses.get(client_address) or next(self._new_ids)
+            if client_address in self._addresses:
+                return {}  # one player per client
+            player_id = next(self._new_ids)
             self._secrets[player_id] = secret
         self._addresses = {address: at for address, at in self._addresses.items() if at != player_id}
         self._addresses[client_address] = player_id

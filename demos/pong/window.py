@@ -7,6 +7,7 @@ import statistics
 import time
 from collections import deque
 
+# SDL reads these when pygame is imported.
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 os.environ.setdefault("SDL_WINDOWS_DPI_AWARENESS", "permonitorv2")
 
