@@ -222,6 +222,18 @@ def test_without_anybody_who_waits_there_is_another_match() -> None:
     assert game.seats == {"left": 1, "right": 2}
 
 
+def test_paddles_stay_where_they_are_between_matches_and_players() -> None:
+    game = game_of(1, bots=(2,))
+    for side in rules.SIDES:
+        game = play(game, rules.move(game, side, 1, [900, 900]))
+    rematch, sat_down = passed(won(game, "left"), 4.0), joined(game, 3)
+    winner_stayed = passed(won(joined(game, 3, 4), "left"), 4.0)
+    for later in (rematch, sat_down, winner_stayed):
+        assert [later.paddles[side]["y"] for side in rules.SIDES] == [63.0, 63.0]
+    assert winner_stayed.seats == {"left": 1, "right": 4}
+    assert [winner_stayed.paddles[side]["applied"] for side in rules.SIDES] == [2, 0]  # counted anew
+
+
 def test_the_winner_stays_and_the_loser_goes_to_the_end_of_the_queue() -> None:
     game = game_of(1, 2, 3, 4)
     for winner, seats, waiting in (

@@ -59,7 +59,7 @@ class Ball(NamedTuple):
 
 def new_game() -> GameState:
     """A game that nobody has joined."""
-    return GameState(tick=0, seats=dict.fromkeys(SIDES, 0), players={}, **_kick_off(0))
+    return GameState(tick=0, seats=dict.fromkeys(SIDES, 0), players={}, paddles=_paddles(), **_kick_off(0))
 
 
 def continued_game(score: Tree, players: dict[int, Tree], seats: Tree) -> GameState:
@@ -71,7 +71,7 @@ def continued_game(score: Tree, players: dict[int, Tree], seats: Tree) -> GameSt
     here_soon = {"is_watching": False, "back_by": SEAT_KEPT}
     players = {player: {**entry, **here_soon, "since": player} for player, entry in players.items()}
     rest = {**_kick_off(0), "score": dict(score), "ball": _served_ball(score)}
-    return GameState(tick=0, seats=dict(seats), players=players, **rest)
+    return GameState(tick=0, seats=dict(seats), players=players, paddles=_paddles(), **rest)
 
 
 # --- time ---------------------------------------------------------------------------------------------
@@ -243,8 +243,8 @@ def _next_match(game: GameState, now: int) -> Tree:
     last = {"since": _end_of_queue(game.players), "wins": 0}
     players = {**game.players, loser: {**game.players[loser], **last}}
     seats = {side: 0 if player == loser else player for side, player in game.seats.items()}
-    seats = _assigned(players, seats)
-    return {"players": {loser: last}, "seats": seats, **_kick_off(game.serve + 1, now)}
+    changes = _sit_down(game, _assigned(players, seats))
+    return {"players": {loser: last}, **changes, **_kick_off(game.serve + 1, now)}
 
 
 def _fill_seats(game: GameState, players: dict[int, Tree], now: int) -> Tree:
@@ -253,9 +253,14 @@ def _fill_seats(game: GameState, players: dict[int, Tree], now: int) -> Tree:
         side: player if player in players and not 0 < players[player]["back_by"] <= now else 0
         for side, player in game.seats.items()
     }
-    seats = _assigned(players, seats)
-    has_newcomer = any(seats[side] not in (0, game.seats[side]) for side in SIDES)
-    return {"seats": seats, **(_kick_off(game.serve + 1) if has_newcomer else {})}
+    changes = _sit_down(game, _assigned(players, seats))
+    return {**changes, **(_kick_off(game.serve + 1) if "paddles" in changes else {})}
+
+
+def _sit_down(game: GameState, seats: dict[str, int]) -> Tree:
+    """Others on the seats: where somebody is new, the moves are counted from the first one again."""
+    new = [side for side in SIDES if seats[side] not in (0, game.seats[side])]
+    return {"seats": seats, **({"paddles": {side: {"applied": 0} for side in new}} if new else {})}
 
 
 def _assigned(players: dict[int, Tree], seats: dict[str, int]) -> dict[str, int]:
@@ -290,15 +295,17 @@ def _end_of_queue(players: dict[int, Tree]) -> int:
 def _kick_off(serve: int, now: int = 0) -> Tree:
     """A new match, from a tick on or as soon as everybody is there."""
     score = dict.fromkeys(SIDES, 0)
-    paddle = {"y": HEIGHT / 2, "reach": MAX_REACH, "applied": 0}
     return {
         "serve": serve,
         "ball": _served_ball(score),
         "starts_at": now + COUNTDOWN if now else 0,
-        "paddles": {side: dict(paddle) for side in SIDES},
         "score": score,
         "winner": "",
     }
+
+
+def _paddles() -> Tree:
+    return {side: {"y": HEIGHT / 2, "reach": MAX_REACH, "applied": 0} for side in SIDES}
 
 
 def _served_ball(score: Tree) -> Tree:
