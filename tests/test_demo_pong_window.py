@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -23,6 +24,7 @@ import pygame
 
 from demos.pong import panel, rules, sound
 from demos.pong.bot import Bot
+from demos.pong.canvas import Canvas
 from demos.pong.network import PongClient
 from demos.pong.painter import BALL, COLOURS, FIELD, Painter
 from demos.pong.server import PongServer
@@ -160,8 +162,8 @@ class Notebook(Painter):
         super().__init__(size)
         self.written: dict[str, pygame.Rect] = {}
 
-    def text(self, surface: pygame.Surface, text: str, *place: object, **how: object) -> pygame.Rect:
-        rect = super().text(surface, text, *place, **how)  # type: ignore[arg-type]
+    def text(self, canvas: Canvas, text: str, *place: object, **how: object) -> pygame.Rect:
+        rect = super().text(canvas, text, *place, **how)  # type: ignore[arg-type]
         if text:
             self.written[text] = rect
         return rect
@@ -184,6 +186,44 @@ def test_no_text_lies_on_another_one_at_any_size(size: tuple[int, int], shows_pa
         assert notebook.field.contains(rect), text
         for other_text, other in texts[index + 1 :]:
             assert not rect.colliderect(other), (text, other_text)
+
+
+def test_drawing_only_what_changes_shows_the_same_as_drawing_all() -> None:
+    pygame.display.init()
+    surface = pygame.display.set_mode((320, 180))
+    background = pygame.Surface((320, 180))
+    background.fill(FIELD)
+    canvas = Canvas(surface, background)
+    random = Random(1)
+    for number in range(60):
+        canvas.begin()
+        everything = Canvas(pygame.Surface((320, 180)), background)
+        everything.begin()
+        for _ in range(number % 9):
+            place = (random.randrange(-20, 340), random.randrange(-20, 200))
+            size = random.randrange(1, 60)
+            for each in (canvas, everything):
+                each.circle(COLOURS["left"], place, size, size % 3)
+                each.fill((20, 20, 20), pygame.Rect(place, (size, 9)), pygame.BLEND_RGB_ADD)
+                each.lines(BALL, [place, (size, size), (160, 90)], 2)
+                each.box(COLOURS["right"], pygame.Rect(place, (9, size)), 0, 4)
+        canvas.show()
+        assert surface.get_buffer().raw == everything.surface.get_buffer().raw
+        if number == 30:
+            surface.fill((0, 0, 0))  # as when another window lay on it
+            canvas.spoil()
+    pygame.quit()
+
+
+def test_another_size_of_the_window_is_filled(window: Window) -> None:
+    frames_until(window, lambda: window.scene.side == "left")
+    window.surface = pygame.display.set_mode((640, 360), pygame.RESIZABLE)
+    pygame.event.post(pygame.event.Event(pygame.VIDEORESIZE, size=(640, 360), w=640, h=360))
+    window.frame(FRAME_S)
+    assert window.painter.size == (640, 360)
+    rect = window.painter.paddle_rect("left", window.scene.paddles["left"])
+    assert pixel(window, rect.center) == COLOURS["left"]
+    assert pixel(window, (330, 20)) == FIELD
 
 
 def test_beside_a_field_of_another_shape_it_is_dark() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pygame
 
 from demos.pong import rules
+from demos.pong.canvas import Canvas
 from demos.pong.captions import announcement
 from demos.pong.particles import FLASH_S, TRAIL_S, Effects
 from demos.pong.scene import Scene
@@ -40,29 +41,27 @@ class Painter:
         width, height = round(rules.WIDTH * self.scale), round(rules.HEIGHT * self.scale)
         self.field = pygame.Rect((size[0] - width) // 2, (size[1] - height) // 2, width, height)
         self.sprites = Sprites(self.scale)
-        self._background = self._draw_background()
 
-    def draw_field(self, surface: pygame.Surface, scene: Scene, effects: Effects) -> None:
+    def draw_field(self, canvas: Canvas, scene: Scene, effects: Effects) -> None:
         """What lies below everything: the field, names and score, the light of a goal."""
-        surface.blit(self._background, (0, 0))
-        self._draw_flashes(surface, effects)
+        self._draw_flashes(canvas, effects)
         if scene.game is not None and scene.shown is not None:
-            self._draw_heads(surface, scene.game, scene.shown, scene.side)
+            self._draw_heads(canvas, scene.game, scene.shown, scene.side)
 
-    def draw_play(self, surface: pygame.Surface, scene: Scene, effects: Effects) -> None:
+    def draw_play(self, canvas: Canvas, scene: Scene, effects: Effects) -> None:
         """What moves."""
         if scene.game is None or scene.shown is None:
             return
-        surface.set_clip(self.field)
-        self._draw_effects(surface, effects)
+        canvas.clip(self.field)
+        self._draw_effects(canvas, effects)
         for side in rules.SIDES:
             if scene.game.seats[side]:
-                self._draw_paddle(surface, side, scene.paddles[side])
+                self._draw_paddle(canvas, side, scene.paddles[side])
         if all(scene.game.seats.values()) and not scene.shown.winner:
-            self._draw_ball(surface, scene, effects)
-        surface.set_clip(None)
+            self._draw_ball(canvas, scene, effects)
+        canvas.clip(None)
 
-    def draw_words(self, surface: pygame.Surface, scene: Scene, below: list[str]) -> None:
+    def draw_words(self, canvas: Canvas, scene: Scene, below: list[str]) -> None:
         """What is said about the game.
 
         Args:
@@ -73,12 +72,12 @@ class Painter:
         if large:
             is_count = len(large) < 3
             size, colour = (22.0, BALL) if is_count else (12.0, TEXT)
-            self.text(surface, large, middle, 30.0, size, colour, is_clear=True)
+            self.text(canvas, large, middle, 30.0, size, colour, is_clear=True)
         if small:
-            self.text(surface, small, middle, 40.0 if large else 45.0, 4.5, DIM, is_clear=True)
+            self.text(canvas, small, middle, 40.0 if large else 45.0, 4.5, DIM, is_clear=True)
         y = 86.0
         for line in reversed(below):
-            self.text(surface, line, middle, y, 3.3, DIM, is_clear=True)
+            self.text(canvas, line, middle, y, 3.3, DIM, is_clear=True)
             y -= 5.5
 
     def place(self, x: float, y: float) -> tuple[int, int]:
@@ -94,7 +93,7 @@ class Painter:
 
     def text(
         self,
-        surface: pygame.Surface,
+        canvas: Canvas,
         text: str,
         x: float,
         y: float,
@@ -114,11 +113,12 @@ class Painter:
         rect = drawn.get_rect()
         setattr(rect, align, self.place(x, y))
         if is_clear:
-            surface.fill(FIELD, rect)
-        surface.blit(drawn, rect)
+            canvas.fill(FIELD, rect)
+        canvas.blit(drawn, rect)
         return rect
 
-    def _draw_background(self) -> pygame.Surface:
+    def background(self) -> pygame.Surface:
+        """What never changes."""
         surface = pygame.Surface(self.size)
         surface.fill(BACKGROUND)
         surface.fill(FIELD, self.field)
@@ -130,39 +130,38 @@ class Painter:
         pygame.draw.rect(surface, LINE, self.field, thickness)
         return surface.convert() if pygame.display.get_surface() is not None else surface
 
-    def _draw_heads(
-        self, surface: pygame.Surface, game: GameState, shown: GameState, own_side: str | None
-    ) -> None:
+    def _draw_heads(self, canvas: Canvas, game: GameState, shown: GameState, own_side: str | None) -> None:
         """Names, won matches and score."""
         for side, x, score_x, align, way in (
             ("left", 6.0, 67.0, "topleft", 1),
             ("right", rules.WIDTH - 6.0, rules.WIDTH - 67.0, "topright", -1),
         ):
             colour = COLOURS[side]
-            self.text(surface, str(shown.score[side]), score_x, 11.0, 15.0, dimmed(colour, 0.75))
+            self.text(canvas, str(shown.score[side]), score_x, 11.0, 15.0, dimmed(colour, 0.75))
             name = rules.name_at(game, side)
-            self.text(surface, name or "free", x, 3.0, 5.0, colour if name else DIM, align)
+            self.text(canvas, name or "free", x, 3.0, 5.0, colour if name else DIM, align)
             if own_side == side:
-                self.text(surface, "you", x, 9.0, 3.4, DIM, align)
+                self.text(canvas, "you", x, 9.0, 3.4, DIM, align)
             player = game.players.get(game.seats[side])
             for number in range(min(player["wins"], 8) if player else 0):
                 start = x + way * (9.0 if own_side == side else 1.0)
                 centre = self.place(start + way * 2.6 * number, 11.0)
-                pygame.draw.aacircle(surface, colour, centre, max(2, round(0.8 * self.scale)))
+                canvas.circle(colour, centre, max(2, round(0.8 * self.scale)))
 
-    def _draw_effects(self, surface: pygame.Surface, effects: Effects) -> None:
+    def _draw_effects(self, canvas: Canvas, effects: Effects) -> None:
         size = max(2, round(0.7 * self.scale))
+        half = size // 2
         for spark in effects.sparks:
             colour = dimmed(COLOURS[spark.side], spark.strength)
             x, y = self.place(spark.x, spark.y)
-            surface.fill(colour, (x - size // 2, y - size // 2, size, size), pygame.BLEND_RGB_ADD)
+            canvas.fill(colour, pygame.Rect(x - half, y - half, size, size), pygame.BLEND_RGB_ADD)
         for ring in effects.rings:
             radius = round((2.0 + 14.0 * (1.0 - ring.strength)) * self.scale)
             light = pygame.Color(FIELD).lerp(COLOURS[ring.side], 0.6 * ring.strength)
             width = max(1, round(0.3 * self.scale))
-            pygame.draw.circle(surface, light, self.place(ring.x, ring.y), radius, width)
+            canvas.circle(light, self.place(ring.x, ring.y), radius, width)
 
-    def _draw_flashes(self, surface: pygame.Surface, effects: Effects) -> None:
+    def _draw_flashes(self, canvas: Canvas, effects: Effects) -> None:
         for side, left_s in effects.flash_s.items():
             if left_s > 0:
                 rect = pygame.Rect(0, self.field.y, round(3.0 * self.scale), self.field.height)
@@ -170,25 +169,25 @@ class Painter:
                     rect.left = self.field.left
                 else:
                     rect.right = self.field.right
-                surface.fill(dimmed(COLOURS[side], 0.6 * left_s / FLASH_S), rect, pygame.BLEND_RGB_ADD)
+                canvas.fill(dimmed(COLOURS[side], 0.6 * left_s / FLASH_S), rect, pygame.BLEND_RGB_ADD)
 
-    def _draw_paddle(self, surface: pygame.Surface, side: str, y: float) -> None:
+    def _draw_paddle(self, canvas: Canvas, side: str, y: float) -> None:
         rect = self.paddle_rect(side, y)
         glow = self.sprites.paddle_glow(COLOURS[side])
-        surface.blit(glow, glow.get_rect(center=rect.center), special_flags=pygame.BLEND_RGB_ADD)
-        surface.blit(self.sprites.paddle(COLOURS[side]), rect)
+        canvas.blit(glow, glow.get_rect(center=rect.center), pygame.BLEND_RGB_ADD)
+        canvas.blit(self.sprites.paddle(COLOURS[side]), rect)
 
-    def _draw_ball(self, surface: pygame.Surface, scene: Scene, effects: Effects) -> None:
+    def _draw_ball(self, canvas: Canvas, scene: Scene, effects: Effects) -> None:
         colour = COLOURS[effects.last_hit] if effects.last_hit else BALL
         for x, y, age_s in effects.trail:
             step = int(TRAIL_STEPS * (1.0 - age_s / TRAIL_S))
             if step > 0:
                 share = step / TRAIL_STEPS
                 spot = self.sprites.spot(BALL_RADIUS * (0.3 + 0.7 * share), colour, 0.4 * share)
-                surface.blit(spot, spot.get_rect(center=self.place(x, y)), special_flags=pygame.BLEND_RGB_ADD)
+                canvas.blit(spot, spot.get_rect(center=self.place(x, y)), pygame.BLEND_RGB_ADD)
         centre = self.place(*scene.ball)
         for sprite, flags in (
             (self.sprites.glow(5 * BALL_RADIUS, BALL, 0.3), pygame.BLEND_RGB_ADD),
             (self.sprites.disc(BALL_RADIUS, BALL), 0),
         ):
-            surface.blit(sprite, sprite.get_rect(center=centre), special_flags=flags)
+            canvas.blit(sprite, sprite.get_rect(center=centre), flags)

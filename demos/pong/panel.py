@@ -5,6 +5,7 @@ from __future__ import annotations
 import pygame
 
 from demos.pong import rules
+from demos.pong.canvas import Canvas
 from demos.pong.meter import HISTORY, Meter
 from demos.pong.painter import COLOURS, TEXT, Painter
 from demos.pong.scene import Scene
@@ -22,26 +23,26 @@ SERVER = (130, 255, 170)
 _Line = tuple[list[float], tuple[int, int, int]]
 
 
-def draw_panel(surface: pygame.Surface, painter: Painter, scene: Scene, meter: Meter) -> None:
+def draw_panel(canvas: Canvas, painter: Painter, scene: Scene, meter: Meter) -> None:
     """Draws the panel on the field, and in green where the server, by its newest state, has what moves."""
     shade = pygame.Rect(painter.place(LEFT, TOP), (WIDTH * painter.scale, HEIGHT * painter.scale))
-    pygame.draw.rect(surface, SHADE, shade, border_radius=round(1.5 * painter.scale))
+    canvas.box(SHADE, shade, radius=round(1.5 * painter.scale))
     for row, line in enumerate(meter.lines()):
         y = TOP + PADDING + LINE_HEIGHT * row
-        painter.text(surface, line, LEFT + PADDING, y, TEXT_SIZE, TEXT, "topleft")
+        painter.text(canvas, line, LEFT + PADDING, y, TEXT_SIZE, TEXT, "topleft")
     top_ms = max(50.0, *meter.round_trips_ms, 0.0)
     shares = [value / top_ms for value in meter.round_trips_ms]
-    _graph(surface, painter, 0, f"round trip, to {top_ms:.0f} ms", [(shares, ROUND_TRIP)])
+    _graph(canvas, painter, 0, f"round trip, to {top_ms:.0f} ms", [(shares, ROUND_TRIP)])
     if meter.paddle:
         drawn = [1.0 - place / rules.HEIGHT for place, _ in meter.paddle]
         server = [1.0 - place / rules.HEIGHT for _, place in meter.paddle]
         lines = [(server, SERVER), (drawn, COLOURS[scene.side or ""])]
-        _graph(surface, painter, 1, "paddle here, green: server", lines)
-    _draw_servers_view(surface, painter, scene)
+        _graph(canvas, painter, 1, "paddle here, green: server", lines)
+    _draw_servers_view(canvas, painter, scene)
 
 
 def _graph(
-    surface: pygame.Surface,
+    canvas: Canvas,
     painter: Painter,
     number: int,
     label: str,
@@ -49,10 +50,10 @@ def _graph(
 ) -> None:
     """Lines over time, each value a share of the graph's height; the newest stands right."""
     x, y = GRAPHS_X[number], TOP + PADDING
-    painter.text(surface, label, x, y, LABEL_SIZE, lines[-1][1], "topleft")
+    painter.text(canvas, label, x, y, LABEL_SIZE, lines[-1][1], "topleft")
     corner = painter.place(x, y + LINE_HEIGHT)
     frame = pygame.Rect(corner, (GRAPH_WIDTH * painter.scale, GRAPH_HEIGHT * painter.scale))
-    pygame.draw.rect(surface, FRAME, frame, 1)
+    canvas.box(FRAME, frame, 1)
     inner = frame.inflate(-4, -4)
     step = inner.width / (HISTORY - 1)
     for shares, colour in lines:
@@ -62,10 +63,10 @@ def _graph(
             for index, share in enumerate(shares)
         ]
         if len(points) > 1:
-            pygame.draw.lines(surface, colour, False, points, max(1, round(0.3 * painter.scale)))
+            canvas.lines(colour, points, max(1, round(0.3 * painter.scale)))
 
 
-def _draw_servers_view(surface: pygame.Surface, painter: Painter, scene: Scene) -> None:
+def _draw_servers_view(canvas: Canvas, painter: Painter, scene: Scene) -> None:
     """Outlines of own paddle and ball where the newest state has them."""
     game = scene.game
     if game is None:
@@ -74,7 +75,7 @@ def _draw_servers_view(surface: pygame.Surface, painter: Painter, scene: Scene) 
     if scene.side is not None:
         rect = painter.paddle_rect(scene.side, game.paddles[scene.side]["y"])
         rect.inflate_ip(2 * thickness, 2 * thickness)
-        pygame.draw.rect(surface, SERVER, rect, thickness, border_radius=rect.width // 2)
+        canvas.box(SERVER, rect, thickness, rect.width // 2)
     if all(game.seats.values()):
         centre = painter.place(game.ball["x"], game.ball["y"])
-        pygame.draw.circle(surface, SERVER, centre, max(3, round(1.7 * painter.scale)), thickness)
+        canvas.circle(SERVER, centre, max(3, round(1.7 * painter.scale)), thickness)

@@ -15,6 +15,7 @@ import pygame
 
 from demos.pong import rules
 from demos.pong.bot import Bot
+from demos.pong.canvas import Canvas
 from demos.pong.captions import audience
 from demos.pong.meter import Meter
 from demos.pong.network import PongClient
@@ -62,6 +63,10 @@ class Window:
         is_muted: bool = False,
     ) -> None:
         pygame.display.init()
+        if pygame.display.get_driver() == "x11":
+            # Else SDL makes a texture of the window, which without a GPU costs five times as much. (Other
+            # drivers know nothing else.)
+            os.environ.setdefault("SDL_FRAMEBUFFER_ACCELERATION", "0")
         pygame.font.init()
         pygame.joystick.init()
         pygame.display.set_caption("pong")
@@ -70,7 +75,7 @@ class Window:
         self.sounds = Sounds(is_muted=is_muted)
         self.shows_panel = False
         self.is_closed = False
-        self.painter = Painter(self.surface.get_size())
+        self._fit()
         self._player = player
         self._hint = hint
         self._bot = bot
@@ -111,10 +116,9 @@ class Window:
         self.effects.advance(self.scene, dt)
         self._meter.look(time.monotonic())
         self.sounds.play(self.scene.hits, is_serve=was_waiting and not self.scene.countdown_s)
-        if self.painter.size != self.surface.get_size():
-            self.painter = Painter(self.surface.get_size())
-        self._draw()
-        pygame.display.flip()
+        self._canvas.begin()
+        self._draw(self._canvas)
+        self._canvas.show()
 
     def report(self) -> str:
         """How smooth it was, and what it cost."""
@@ -128,26 +132,28 @@ class Window:
             f"process CPU {self._cpu_s / all_s:.0%} of a core over {all_s:.0f} s"
         )
 
-    def _draw(self) -> None:
-        surface, scene, painter = self.surface, self.scene, self.painter
-        painter.draw_field(surface, scene, self.effects)
+    def _draw(self, canvas: Canvas) -> None:
+        scene, painter = self.scene, self.painter
+        painter.draw_field(canvas, scene, self.effects)
         if self.shows_panel:
-            draw_panel(surface, painter, scene, self._meter)
-        painter.draw_play(surface, scene, self.effects)
+            draw_panel(canvas, painter, scene, self._meter)
+        painter.draw_play(canvas, scene, self.effects)
         below = []
         if scene.game is not None and not self.shows_panel:
             is_idle = not all(scene.game.seats.values()) or scene.game.winner or self._age_s < HELP_S
             below = [audience(scene.game, self._player.player_id)]
             below += [self._hint, HELP] if is_idle else []
-        painter.draw_words(surface, scene, [line for line in below if line])
+        painter.draw_words(canvas, scene, [line for line in below if line])
         if self.sounds.is_muted:
-            painter.text(surface, "muted", rules.WIDTH - 6.0, 86.0, 3.3, DIM, "midright")
+            painter.text(canvas, "muted", rules.WIDTH - 6.0, 86.0, 3.3, DIM, "midright")
 
     def _handle(self, event: pygame.event.Event) -> None:
         if event.type == pygame.QUIT:
             self.is_closed = True
         elif event.type == pygame.VIDEORESIZE:
-            self.surface = pygame.display.get_surface() or self.surface
+            self._fit()
+        elif event.type == pygame.WINDOWEXPOSED:
+            self._canvas.spoil()
         elif event.type == pygame.JOYDEVICEADDED:
             pad = pygame.joystick.Joystick(event.device_index)
             self._pads[pad.get_instance_id()] = pad
@@ -166,6 +172,13 @@ class Window:
             self.shows_panel = not self.shows_panel
         elif key == pygame.K_F11:
             pygame.display.toggle_fullscreen()
+            self._fit()
+
+    def _fit(self) -> None:
+        """The window may have another size."""
+        self.surface = pygame.display.get_surface() or self.surface
+        self.painter = Painter(self.surface.get_size())
+        self._canvas = Canvas(self.surface, self.painter.background())
 
     def _way(self, dt: float) -> float:
         """How far down the paddle should go in this frame."""
