@@ -226,6 +226,17 @@ def test_another_size_of_the_window_is_filled(window: Window) -> None:
     assert pixel(window, (330, 20)) == FIELD
 
 
+def test_f11_fills_the_screen_and_gives_the_window_back(window: Window) -> None:
+    frames_until(window, lambda: window.scene.side == "left")
+    desktop = pygame.display.get_desktop_sizes()[0]
+    for size in (desktop, (960, 540), desktop):
+        press(pygame.K_F11)
+        window.frame(FRAME_S)
+        assert window.surface.get_size() == window.painter.size == size
+        rect = window.painter.paddle_rect("left", window.scene.paddles["left"])
+        assert pixel(window, rect.center) == COLOURS["left"]
+
+
 def test_beside_a_field_of_another_shape_it_is_dark() -> None:
     pygame.display.init()
     painter = Painter((1000, 400))

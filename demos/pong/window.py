@@ -62,15 +62,10 @@ class Window:
         size: tuple[int, int] = SIZE,
         is_muted: bool = False,
     ) -> None:
-        pygame.display.init()
-        if pygame.display.get_driver() == "x11":
-            # Else SDL makes a texture of the window, which without a GPU costs five times as much. (Other
-            # drivers know nothing else.)
-            os.environ.setdefault("SDL_FRAMEBUFFER_ACCELERATION", "0")
+        self._size, self._is_full = size, False
+        self._open()
         pygame.font.init()
         pygame.joystick.init()
-        pygame.display.set_caption("pong")
-        self.surface = pygame.display.set_mode(size, pygame.RESIZABLE)
         self.scene = Scene(player)
         self.sounds = Sounds(is_muted=is_muted)
         self.shows_panel = False
@@ -171,8 +166,25 @@ class Window:
         elif key == pygame.K_F1:
             self.shows_panel = not self.shows_panel
         elif key == pygame.K_F11:
-            pygame.display.toggle_fullscreen()
-            self._fit()
+            self._toggle_full_screen()
+
+    def _open(self) -> None:
+        pygame.display.init()
+        if pygame.display.get_driver() == "x11":
+            # Else SDL makes a texture of the window, which without a GPU costs five times as much. (Other
+            # drivers know nothing else.)
+            os.environ.setdefault("SDL_FRAMEBUFFER_ACCELERATION", "0")
+        pygame.display.set_caption("pong")
+        self.surface = pygame.display.set_mode(self._size, pygame.RESIZABLE)
+
+    def _toggle_full_screen(self) -> None:
+        self._is_full = not self._is_full
+        if self._is_full:
+            pygame.display.set_mode((0, 0), pygame.FULLSCREEN)  # as large as the desktop is
+        else:
+            pygame.display.quit()  # a window that was as large as that stays so under some window managers
+            self._open()
+        self._fit()
 
     def _fit(self) -> None:
         """The window may have another size."""
