@@ -130,14 +130,13 @@ def frames(player: PongClient, seconds: float, bot: Bot, jumps: Jumps) -> Iterat
         time.sleep(FRAME_S)
 
 
-@pytest.mark.parametrize("jitter_s", [0.0, 0.01])
 @pytest.mark.virtual_network(seed=3)
 def test_what_is_drawn_at_100_ms_round_trip_and_5_percent_loss_does_not_jump(
-    jitter_s: float, virtual_network: VirtualNetwork, lossy_link: LossyLink
+    virtual_network: VirtualNetwork, lossy_link: LossyLink
 ) -> None:
     backend = started()
     players = [
-        joined(name, lossy_link(backend.server.port or 0, loss=0.05, delay_s=0.05, jitter_s=jitter_s).port)
+        joined(name, lossy_link(backend.server.port or 0, loss=0.05, delay_s=0.05, jitter_s=0.01).port)
         for name in ("Ada", "Bob")
     ]
     hand = threading.Thread(target=Bot(2).play, args=(players[1], 40.0))
@@ -147,7 +146,6 @@ def test_what_is_drawn_at_100_ms_round_trip_and_5_percent_loss_does_not_jump(
         hits += [hit.kind for hit in scene.hits]
     two_percent = 0.02 * rules.WIDTH
     assert hits.count("paddle") > 10 and "point" in hits and "wall" in hits
-    print(vars(jumps), hits)
     assert jumps.ball < two_percent and jumps.sideways < two_percent
     assert jumps.newest > jumps.ball  # what it is compared to
     assert jumps.own < 0.01  # the server never disagreed
@@ -214,11 +212,11 @@ def test_a_spectator_sees_it_all_and_can_move_nothing(virtual_network: VirtualNe
     port = backend.server.port or 0
     ada, eve = joined("Ada", port), joined("Eve", port, is_watching=True)
     bob = joined("Bob", port, is_bot=True)
-    hands = [threading.Thread(target=Bot(1).play, args=(player, 20.0)) for player in (ada, bob)]
+    hands = [threading.Thread(target=Bot(1).play, args=(player, 10.0)) for player in (ada, bob)]
     for hand in hands:
         hand.start()
     jumps = Jumps()
-    for scene in frames(eve, 20.0, Bot(), jumps):
+    for scene in frames(eve, 10.0, Bot(), jumps):
         assert scene.side is None
     assert jumps.ball < 1.0 and total(eve) == total(ada)
     assert announcement(scene)[0] in ("", "1")
