@@ -110,9 +110,9 @@ def run_program(name: str, body: Callable[[], None], *, ends_with_parent: bool) 
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if ends_with_parent:
-        threading.Thread(target=_interrupt_at_end_of_input, daemon=True).start()
     try:
+        if ends_with_parent:  # who may have ended already
+            threading.Thread(target=_interrupt_at_end_of_input, daemon=True).start()
         body()
     except KeyboardInterrupt:
         pass

@@ -17,7 +17,17 @@ class ViewError(NotStartedError):
 
 
 def choose_view(wanted: str | None) -> str:
-    """The view that was asked for, or the best that this machine has: "window", "terminal" or "headless"."""
+    """The view that was asked for, or the best that this machine has: "window", "terminal" or "headless".
+
+    Raises:
+        ViewError: what was asked for cannot be.
+    """
+    if wanted == "window" and importlib.util.find_spec("pygame") is None:
+        raise ViewError("--view window needs pygame-ce: pip install pygame-ce, or --view terminal")
+    if wanted == "terminal" and importlib.util.find_spec("_curses") is None:
+        raise ViewError("this Python has no curses, which --view terminal needs")
+    if wanted == "terminal" and not has_terminal():
+        raise ViewError("--view terminal needs a terminal")
     if wanted is not None:
         return wanted
     if _has_screen() and importlib.util.find_spec("pygame") is not None:
@@ -37,10 +47,6 @@ def show(view: str, player: PongClient, hint: str, bot: Bot | None, arguments: a
     if view == "window":
         _show_window(player, hint, bot, arguments)
     elif view == "terminal":
-        if importlib.util.find_spec("_curses") is None:
-            raise ViewError("this Python has no curses, which --view terminal needs")
-        if not has_terminal():
-            raise ViewError("--view terminal needs a terminal")
         from demos.pong import terminal
 
         terminal.play(player, hint, bot, seconds)
@@ -49,8 +55,6 @@ def show(view: str, player: PongClient, hint: str, bot: Bot | None, arguments: a
 
 
 def _show_window(player: PongClient, hint: str, bot: Bot | None, arguments: argparse.Namespace) -> None:
-    if importlib.util.find_spec("pygame") is None:
-        raise ViewError("--view window needs pygame-ce: pip install pygame-ce, or --view terminal")
     from demos.pong.window import Window, WindowError
 
     try:
