@@ -44,8 +44,11 @@ class Children:
         self._processes.append(process)
         return process
 
-    def start_server(self, module: str, host: str, port: int) -> tuple[str, int]:
+    def start_server(self, module: str, host: str, port: int, *arguments: str) -> tuple[str, int]:
         """Starts a server and waits until it listens.
+
+        Args:
+            arguments: further ones of the module.
 
         Returns:
             Host and port that it listens on.
@@ -53,7 +56,7 @@ class Children:
         Raises:
             NotStartedError: it ended instead.
         """
-        process = self.start(module, "--server", "--host", host, "--port", str(port))
+        process = self.start(module, "--server", "--host", host, "--port", str(port), *arguments)
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line.startswith(_LISTENING):
@@ -77,11 +80,24 @@ class Children:
                 process.wait()
 
 
-def run_server(backend: Backend, host: str, port: int, *, interval: float) -> None:
-    """Runs a server until it is interrupted; its first line says where it listens."""
+def run_server(
+    backend: Backend,
+    host: str,
+    port: int,
+    *,
+    interval: float,
+    announce: Callable[[str, int], object] = lambda host, port: None,
+) -> None:
+    """Runs a server until it is interrupted; its first line says where it listens.
+
+    Args:
+        announce: called with that, and may say more.
+    """
     thread, server = backend.run_in_thread(host, port, interval=interval), backend.server
     try:
-        print(_LISTENING + format_address(server.hostname or host, server.port or port), flush=True)
+        address = server.hostname or host, server.port or port
+        print(_LISTENING + format_address(*address), flush=True)
+        announce(*address)
         thread.join()
     finally:
         backend.shutdown()
@@ -94,14 +110,17 @@ def run_program(name: str, body: Callable[[], None], *, ends_with_parent: bool) 
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if ends_with_parent:
-        threading.Thread(target=_interrupt_at_end_of_input, daemon=True).start()
     try:
+        if ends_with_parent:  # who may have ended already
+            threading.Thread(target=_interrupt_at_end_of_input, daemon=True).start()
         body()
     except KeyboardInterrupt:
         pass
     except (PygaseError, OSError, NotStartedError) as error:
-        print(f"{name}: {error}", file=sys.stdout if ends_with_parent else sys.stderr)
+        if ends_with_parent:
+            print(error)  # for the parent, which says whose error it is
+        else:
+            print(f"{name}: {error}", file=sys.stderr)
         return 1
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends already
