@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -27,6 +28,8 @@ BESIDE = pytest.StashKey[dict[str, Beside]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells start jobs in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "crosses_threads: runs a second time in a process under patch_all()")
     config.addinivalue_line("markers", "pure: subclasses, replaces or counts what a compiled build seals")
     config.addinivalue_line("markers", "looks_beside: comes last, when what runs beside has run")
