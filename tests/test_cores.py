@@ -284,6 +284,18 @@ def test_a_nat_rebind_after_every_ticket_was_shown_costs_nothing() -> None:
     assert resumes_within(world, client, 0.5)
 
 
+@pytest.mark.parametrize("round_trip_s", [1.04, 1.6, 3.0])
+def test_a_line_that_became_slow_is_resumed_over(round_trip_s: float) -> None:
+    # Its tickets used to be changed each second, and every challenge came for the one before.
+    world, client = joined_world()
+    world.cut()
+    assert world.run(5, lambda: client.core.phase is ClientPhase.RESUMING)
+    world.line_of(client).set_options(LinkOptions(delay_s=round_trip_s / 2))
+    world.cut(False)
+    # Three tickets for a second each, then one that is waited for: request, response, welcome.
+    assert resumes_within(world, client, 4.0 + 3 * round_trip_s)
+
+
 def test_a_server_restarted_in_the_middle_of_a_handshake_costs_a_second() -> None:
     # Its challenge is nothing to the new run, and used to be answered for 5 s.
     world, client = joined_world()

@@ -8,6 +8,7 @@ from pygase_gevent.codec import DELETE, encode
 from pygase_gevent.config import Config
 from pygase_gevent.gamestate import GameState, GameStateStore, GameStateUpdate, GameStatus
 from pygase_gevent.protocol.frames import FULL, MAX_STATE_PART_BYTES
+from pygase_gevent.protocol.stateencoder import EncodedState
 from pygase_gevent.protocol.statesync import StateDrop, StateEncoder, StateReceiver, StateSender
 
 CONFIG = Config()
@@ -420,6 +421,29 @@ def test_deltas_cannot_make_a_state_larger_than_its_limit():
     assert pair.carry(pair.next_update()) is None
     assert strict.drops == {StateDrop.TOO_LARGE: 1}
     assert strict.newest == newest
+
+
+def test_a_small_sibling_says_nothing_of_a_states_size():
+    # The bound used to be one for all states, and was measured anew with whichever came last.
+    receiver = StateReceiver(Config(max_state_bytes=1000))
+    newest = 0
+
+    def send(base, changes):
+        nonlocal newest
+        newest += 1
+        body = EncodedState(
+            base, newest, 0, encode(changes, config=CONFIG, marks=True), False, 0
+        ).transfer_body
+        return newest if receiver.receive_transfer(body) is not None else None
+
+    large = send(None, {"game_status": 0, "k0": b"x" * 500})
+    keys = ["k0"]
+    while large is not None and len(keys) < 20:
+        send(large, {**dict.fromkeys(keys, DELETE), "small": b"y" * 450})
+        keys.append(f"k{len(keys)}")
+        large = send(large, {keys[-1]: b"x" * 200})
+    assert len(keys) == 4  # 500, 200, 200 and one too many
+    assert receiver.drops[StateDrop.TOO_LARGE] == 1
 
 
 def test_random_bytes_never_raise():

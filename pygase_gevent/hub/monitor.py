@@ -33,6 +33,8 @@ _start_new_thread = cast(
 
 _MAX_FRAMES = 16
 """Of a stack, the innermost ones: enough to find the place, few enough for a log."""
+_LONGEST_WAIT_S = 1.0
+"""No native wait takes any number of seconds, and a limit may be infinite."""
 _MARGIN_S = 0.002
 """Beyond a limit, so that whoever is found there is over it."""
 _LIBRARIES = ("pygase_gevent", "gevent")
@@ -75,7 +77,7 @@ class Monitor:
         """Note the stack of each hub that is held too long; seconds until the next look."""
         with self._lock:
             watchdogs = list(self._watchdogs)
-        wait_s = min((watchdog.limit_s for watchdog in watchdogs), default=1.0)
+        wait_s = min((_LONGEST_WAIT_S, *(watchdog.limit_s for watchdog in watchdogs)))
         for watchdog in watchdogs:
             tracer = watchdog.tracer
             watch = tracer.current

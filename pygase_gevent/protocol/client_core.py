@@ -261,20 +261,18 @@ class ClientCore:
         self._netcode = NetcodeClient(
             token, config=self._config, now=now, addresses=self._addresses, first_sequence=sequence
         )
-        attempt_s = self._stage_s(self._netcode.state)
+        attempt_s = self._stage_s()
         if len(self._addresses) > 1:  # netcode goes from one to the next by the token's timeout
             attempt_s = max(attempt_s, token.timeout_seconds) * len(self._addresses)
         self._attempt_until = min(now + attempt_s, self._give_up_at)
         self._attempt_state = self._netcode.state
         self._follow_netcode(now, unix_time)
 
-    def _stage_s(self, state: ClientState) -> float:
-        """How long the handshake may stand still in a state before another attempt begins."""
+    def _stage_s(self) -> float:
+        """How long a stage of the handshake may stand still before another attempt begins."""
         config = self._config
-        if self.phase is not ClientPhase.RESUMING:
-            return config.handshake_attempt_s
-        if state > ClientState.SENDING_CONNECTION_REQUEST and not self._tokens.has_untried_ticket:
-            return config.handshake_attempt_s  # nothing better to try
+        if self.phase is not ClientPhase.RESUMING or not self._tokens.has_untried_ticket:
+            return config.handshake_attempt_s  # nothing better to try; and the line may have become slow
         stage_s = max(config.resume_attempt_s, RESUME_ATTEMPT_ROUND_TRIPS * self._round_trip_s)
         return min(stage_s, config.handshake_attempt_s)
 
@@ -286,7 +284,7 @@ class ClientCore:
         state = netcode.state
         if state > self._attempt_state:
             # It moves on, and the server may keep this address for it: another one would be refused.
-            moved_until = min(now + self._stage_s(state), self._give_up_at)
+            moved_until = min(now + self._stage_s(), self._give_up_at)
             self._attempt_until = max(self._attempt_until, moved_until)
         self._attempt_state = state
         if state is ClientState.CONNECTED:

@@ -175,7 +175,7 @@ class StateReceiver:
         self.newest: int | None = None
         self.drops: Counter[StateDrop] = Counter()
         self._states: dict[int, dict[str, Any]] = {}  # possible bases, oldest first
-        self._size_bound_bytes = 0
+        self._size_bounds: dict[int, int] = {}  # of each of these, in bytes
         self._assemblies: dict[tuple[int, int | None], _Assembly] = {}
 
     def receive_part(
@@ -260,33 +260,30 @@ class StateReceiver:
         except (DecodeError, ArgumentError, ArgumentTypeError):
             self._drop(StateDrop.BAD_BLOB)
             return None
-        if not self._has_room_for(content, base, len(blob)):
+        bound_bytes = self._size_bound(content, base, len(blob))
+        if bound_bytes > self._config.max_state_bytes:
             self._drop(StateDrop.TOO_LARGE)
             return None
-        if base is None:
-            self._states.clear()
-        else:
-            # The sender's base never goes back, so nothing before this one is needed again.
-            for known in [known for known in self._states if known < base]:
-                del self._states[known]
+        # The sender's base never goes back, so nothing before this one is needed again.
+        self._forget([known for known in self._states if base is None or known < base])
         self._states[newest] = content
+        self._size_bounds[newest] = bound_bytes
         if len(self._states) > self._config.max_client_states:
-            for known in list(self._states)[1:-1:2]:
-                del self._states[known]
+            self._forget(list(self._states)[1:-1:2])
         for key in [key for key in self._assemblies if key[0] <= newest]:
             del self._assemblies[key]
         self.newest = newest
         return ReceivedState(GameState.from_dict(newest, content), clock_us / 1e6)
 
-    def _has_room_for(self, content: dict[str, Any], base: int | None, growth_bytes: int) -> bool:
-        """Whether deltas have not made the state too large: measured where the sum of them could have."""
-        bound_bytes = growth_bytes if base is None else self._size_bound_bytes + growth_bytes
-        if bound_bytes > self._config.max_state_bytes:
-            bound_bytes = len(pack(content))
-            if bound_bytes > self._config.max_state_bytes:
-                return False
-        self._size_bound_bytes = bound_bytes
-        return True
+    def _forget(self, numbers: list[int]) -> None:
+        for number in numbers:
+            del self._states[number]
+            del self._size_bounds[number]
+
+    def _size_bound(self, content: dict[str, Any], base: int | None, growth_bytes: int) -> int:
+        """How large a state is at the most: its base's bound and the growth, or measured if need be."""
+        bound_bytes = growth_bytes if base is None else self._size_bounds[base] + growth_bytes
+        return bound_bytes if bound_bytes <= self._config.max_state_bytes else len(pack(content))
 
     def _decode(self, base: int | None, blob: bytes) -> dict[str, Any]:
         # A state's items are bounded by its bytes.

@@ -151,6 +151,7 @@ LIMITS: dict[str, Limit] = {
     "StateEncoder._cache": _seats,
     "StateOutbox._parts": _state_parts,
     "StateReceiver._assemblies": lambda config: config.max_state_assemblies,
+    "StateReceiver._size_bounds": lambda config: config.max_client_states,
     "StateReceiver._states": lambda config: config.max_client_states,
     "StateReceiver.drops": _few,
     "_Assembly.parts": _state_parts,
