@@ -255,8 +255,7 @@ class Exchange:
             wire = self.event_wire
             is_repeated = wire is not None and getattr(wire, "_wants_event", _yes)(event_type)
             if not is_known and not is_repeated:  # not worth decoding
-                if wire is None:
-                    self._count_unhandled(event_type)
+                self._count_unhandled(event_type)
                 return
             event = Event.from_bytes(message.body, self._config)
         except DecodeError:

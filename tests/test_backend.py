@@ -1,4 +1,4 @@
-"""State, loop and server together; tests/contract has what API.md promises."""
+"""State, loop and server together; tests/contract has what the public contract promises."""
 
 from __future__ import annotations
 
@@ -38,6 +38,18 @@ def backend_of(net: Party, **keywords: Any) -> Backend:
     )
     net.at_end(backend.shutdown)
     return backend
+
+
+def test_an_event_that_neither_server_nor_game_loop_handles_is_told(
+    net: Party, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = backend_of(net, event_handlers={"BOOM": lambda: None})
+    backend.run_in_thread()
+    client = net.client(backend.server)
+    client.dispatch_event("BOOOM", retries=5)
+    (connection,) = backend.server.connections.values()
+    eventually(lambda: connection.stats.unhandled == 1)
+    assert "'BOOOM'" in caplog.text
 
 
 @pytest.mark.crosses_threads

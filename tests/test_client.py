@@ -1,4 +1,4 @@
-"""The client's shell at its edges; tests/contract has what API.md promises."""
+"""The client's shell at its edges; tests/contract has what the public contract promises."""
 
 from __future__ import annotations
 

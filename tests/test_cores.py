@@ -1,4 +1,4 @@
-"""The life of a session, as the table in API.md tells it, in virtual time."""
+"""The life of a session, as the public contract tells it, in virtual time."""
 
 from __future__ import annotations
 

@@ -77,6 +77,7 @@ def test_on_a_terminal_the_line_is_rewritten_in_place() -> None:
         ("--listen 0 --to localhost", "HOST:PORT"),
         ("--listen 0 --to localhost:9 --loss 5", "not a share such as 5%"),
         ("--listen 0 --to localhost:9 --delay 5min", "not a time such as 50ms"),
+        ("--listen 0 --to localhost:9 --delay 50", "not a time such as 50ms"),
         ("--listen 0 --to localhost:9 --host 192.0.2.1", "cannot listen"),
         ("--to localhost:9", "--listen"),
     ],

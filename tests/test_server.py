@@ -1,4 +1,4 @@
-"""The server's shell under load and at its edges; tests/contract has what API.md promises."""
+"""The server's shell under load and at its edges; tests/contract has what the public contract promises."""
 
 from __future__ import annotations
 

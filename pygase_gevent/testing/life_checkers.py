@@ -1,4 +1,4 @@
-"""Checkers of the life of a session, as the table in API.md tells it."""
+"""Checkers of the life of a session, as the public contract tells it."""
 
 from __future__ import annotations
 

@@ -145,6 +145,8 @@ def _seconds(text: str) -> float:
         seconds = float(number) * unit_s
     except ValueError:
         seconds = -1.0
+    if number == text and seconds > 0.0:  # 50 of what?
+        seconds = -1.0
     if not 0.0 <= seconds < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 50ms or 0.05s")
     return seconds

@@ -1,4 +1,4 @@
-"""Checkers of what API.md promises about messages."""
+"""Checkers of what the public contract promises about messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkers of what API.md promises about the state."""
+"""Checkers of what the public contract promises about the state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""API.md, *Backend*."""
+"""The public contract, *Backend*."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""API.md, *Calls that return*."""
+"""The public contract, *Calls that return*."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""API.md, *Client*: the state, hooks, what is for drawing, and `pump`."""
+"""The public contract, *Client*: the state, hooks, what is for drawing, and `pump`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""API.md, *Client*: connecting and disconnecting."""
+"""The public contract, *Client*: connecting and disconnecting."""
 
 from __future__ import annotations
 

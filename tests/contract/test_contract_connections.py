@@ -1,4 +1,4 @@
-"""API.md, *Connections*."""
+"""The public contract, *Connections*."""
 
 from __future__ import annotations
 

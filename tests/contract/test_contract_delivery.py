@@ -1,4 +1,4 @@
-"""API.md, *Beyond PyGaSe*: delivery, and data of any size."""
+"""The public contract, *Beyond PyGaSe*: delivery, and data of any size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""API.md, *GameState, GameStateUpdate, GameStateStore*."""
+"""The public contract, *GameState, GameStateUpdate, GameStateStore*."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""API.md: what is importable, the fixed signatures, the errors."""
+"""The public contract: what is importable, the fixed signatures, the errors."""
 
 from __future__ import annotations
 

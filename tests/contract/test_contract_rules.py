@@ -1,4 +1,4 @@
-"""API.md, *Rules for every call*."""
+"""The public contract, *Rules for every call*."""
 
 from __future__ import annotations
 

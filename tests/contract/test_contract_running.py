@@ -1,4 +1,4 @@
-"""API.md, *Server*: `run`, `run_in_thread`, `shutdown`."""
+"""The public contract, *Server*: `run`, `run_in_thread`, `shutdown`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""API.md: `game`, `key`, tokens, `kick`, `max_clients`; what DESIGN.md says of security, from outside."""
+"""The public contract: `game`, `key`, tokens, `kick`, `max_clients`; the design's security, from outside."""
 
 from __future__ import annotations
 

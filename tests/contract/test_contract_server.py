@@ -1,4 +1,4 @@
-"""API.md, *Server*: its attributes, `dispatch_event`, `register_event_handler`."""
+"""The public contract, *Server*: its attributes, `dispatch_event`, `register_event_handler`."""
 
 from __future__ import annotations
 

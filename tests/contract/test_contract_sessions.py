@@ -1,4 +1,4 @@
-"""API.md, *The life of a session*: what needs no bad line. Times are short ones of a `Config`."""
+"""The public contract, *The life of a session*: what needs no bad line. Times are short ones of a Config."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""API.md, *GameStateMachine*."""
+"""The public contract, *GameStateMachine*."""
 
 from __future__ import annotations
 

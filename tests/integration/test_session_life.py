@@ -1,4 +1,4 @@
-"""The life of a session, as the table in API.md has it: silence, resume, restart, kill, end."""
+"""The life of a session, as the public contract has it: silence, resume, restart, kill, end."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The protocol in virtual time, against every promise of API.md."""
+"""The protocol in virtual time, against every promise of the public contract."""
