@@ -34,7 +34,7 @@ class Config:
     """One attempt of the handshake, after which the next address or ticket is tried."""
     resume_attempt_s: float = 1.0
     """The same while a session is resumed: a stage of the handshake that stands still for so long, or for
-    four round trips where they are longer, stands on a ticket bound to an address that is gone, or on a
+    two round trips where they are longer, stands on a ticket bound to an address that is gone, or on a
     challenge of a server that is."""
     resume_tickets: int = 3
     """Tickets the server sends over each fresh connection, 1.1 KiB each. One is used up by each

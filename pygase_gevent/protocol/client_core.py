@@ -54,8 +54,8 @@ from pygase_gevent.protocol.session import (
 )
 from pygase_gevent.protocol.token_source import TokenSource
 
-RESUME_ATTEMPT_ROUND_TRIPS = 4
-"""A stage of the handshake takes one; losses of it are outlived."""
+RESUME_ATTEMPT_ROUND_TRIPS = 2
+"""A stage of the handshake takes one. The round trip is that of the connection which was lost."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
