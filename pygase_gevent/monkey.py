@@ -51,14 +51,17 @@ def patch_pygase() -> None:
         "pygase": legacy,
         **{f"pygase.{each.__name__.rpartition('.')[2]}": each for each in _SUBMODULES},
     }
-    for name in [name for name in sys.modules if name == "pygase" or name.startswith("pygase.")]:
-        if sys.modules[name] is not modules.get(name):
-            place = getattr(sys.modules[name], "__file__", None) or "an unknown place"
-            raise AlreadyImportedError(
-                f"{name!r} was imported already, from {place}: call patch_pygase() before the first "
-                "import of pygase, or start the program by `python -m pygase_gevent.monkey`",
-                name=name,
-            )
+    if "pygase" not in sys.modules:
+        # An import that failed leaves the submodules that it got to.
+        for name in [name for name in sys.modules if name.startswith("pygase.")]:
+            del sys.modules[name]
+    elif sys.modules["pygase"] is not legacy:
+        place = getattr(sys.modules["pygase"], "__file__", None) or "an unknown place"
+        raise AlreadyImportedError(
+            f"'pygase' was imported already, from {place}: call patch_pygase() before the first "
+            "import of pygase, or start the program by `python -m pygase_gevent.monkey`",
+            name="pygase",
+        )
     sys.modules.update(modules)
 
 
@@ -92,15 +95,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _load_file(path: str) -> tuple[types.ModuleType, types.CodeType]:
+    absolute = os.path.abspath(path)
     try:
-        with io.open_code(os.path.abspath(path)) as file:
+        with io.open_code(absolute) as file:
             source = file.read()
     except OSError as error:
         _refuse(f"can't open file {path!r}: {error.strerror}")
     sys.path[0] = os.path.dirname(os.path.realpath(path))
     module = types.ModuleType("__main__")
-    module.__file__ = path
-    return _with_builtins(module), compile(source, path, "exec")
+    module.__file__ = absolute
+    return _with_builtins(module), compile(source, absolute, "exec", dont_inherit=True)
 
 
 def _load_module(name: str) -> tuple[types.ModuleType, types.CodeType]:

@@ -81,6 +81,33 @@ def test_a_real_pygase_that_was_imported_before_is_named(tmp_path: Path) -> None
     assert "before the first import of pygase" in done.stderr
 
 
+def test_leftovers_of_one_that_does_not_import_are_replaced(tmp_path: Path) -> None:
+    package = tmp_path / "pygase"
+    package.mkdir()
+    (package / "__init__.py").write_text("from pygase.utils import x; from pygase import nowhere")
+    (package / "utils.py").write_text("x = 1")
+    (package / "more.py").write_text("y = 1")
+    source = """
+import sys
+try:
+    import pygase.more
+except ImportError:
+    assert "pygase.utils" in sys.modules
+    sys.modules["pygase.more"] = sys.modules["pygase.utils"]
+    from pygase_gevent.monkey import patch_pygase
+    patch_pygase()
+    assert "pygase.more" not in sys.modules
+import pygase, pygase.utils
+assert pygase.utils.Sqn(1) + 1 == 2 and "pygase_gevent" in pygase.__file__
+sys.modules["pygase.plugin_of_the_game"] = sys
+patch_pygase()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, timeout=60, cwd=tmp_path
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_one_that_is_only_installed_is_out_of_reach(tmp_path: Path) -> None:
     (tmp_path / "pygase.py").write_text("raise SystemExit('the real one')")
     (tmp_path / "game.py").write_text("import pygase; print(pygase.Client().connection)")
@@ -131,6 +158,15 @@ def test_a_file_runs_as_python_runs_it(tmp_path: Path) -> None:
         assert second == os.path.realpath(folder)
 
 
+def test_a_file_is_compiled_by_its_own_rules(tmp_path: Path) -> None:
+    (tmp_path / "game.py").write_text(
+        "def f(x: int): pass\n"
+        "print(f.__annotations__['x'] is int, __file__ == f.__code__.co_filename, __file__)"
+    )
+    done = run("game.py", cwd=tmp_path)
+    assert done.stdout.split() == ["True", "True", str(tmp_path / "game.py")], done.stderr
+
+
 def test_a_module_runs_as_python_runs_it(tmp_path: Path) -> None:
     package = tmp_path / "games"
     package.mkdir()
@@ -172,5 +208,5 @@ def test_an_error_of_the_program_is_the_programs(tmp_path: Path) -> None:
     (tmp_path / "game.py").write_text("import pygase\npygase.Backend()\n")
     done = run("game.py", cwd=tmp_path)
     assert done.returncode == 1
-    assert 'File "game.py", line 2' in done.stderr
+    assert f'File "{tmp_path / "game.py"}", line 2' in done.stderr  # as python says it
     assert "TypeError" in done.stderr
