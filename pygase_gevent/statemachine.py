@@ -161,18 +161,19 @@ class GameStateMachine:
             ArgumentError: `dt` is not a positive number.
         """
         run = self._begin_run(dt)
+        run.greenlet = getcurrent()
         try:
             self.game_time += dt
             self._step(run, dt, self._environment or current_environment())
         finally:
+            forget_fork(self._after_fork)
             self._run = None
             self._ended.notify()
 
     def stop(self, timeout: float = 1.0) -> bool:
         """Pause the game. Running the loop again resumes it.
 
-        Called inside the loop, by `time_step` or a handler, it only sets the end going: the step is
-        completed.
+        Called by `time_step` or a handler it only sets the end going: the step is completed.
 
         Args:
             timeout: seconds to wait for the loop to end.

@@ -1,6 +1,9 @@
 """The game loop: its schedule in a clock made by hand, and its threads in real ones."""
 
+import gc
 import threading
+import time
+import weakref
 
 import gevent
 import pytest
@@ -11,6 +14,7 @@ from pygase_gevent.config import Config
 from pygase_gevent.errors import AlreadyRunningError, ArgumentError, ArgumentTypeError
 from pygase_gevent.event import Event
 from pygase_gevent.gamestate import GameState, GameStateStore, GameStateUpdate, GameStatus
+from pygase_gevent.hub import process
 from pygase_gevent.hub.watchdog import Watchdog
 from pygase_gevent.statemachine import GameStateMachine
 
@@ -586,3 +590,29 @@ def test_a_step_by_hand() -> None:
     machine.time_step = lambda game_state, dt: machine.step(dt)
     machine.step(0.5)
     assert machine.time_step_errors == 1  # a step within a step
+
+
+def test_a_step_by_hand_leaves_nothing_behind() -> None:
+    machine = GameStateMachine(GameStateStore(GameState()))
+    machine.time_step = lambda game_state, dt: {}
+    machine.step(0.5)
+    assert machine._after_fork not in process._fork_callbacks
+    reference = weakref.ref(machine)
+    del machine
+    gc.collect()
+    assert reference() is None
+
+
+def test_a_step_by_hand_that_stops_the_game_does_not_wait_for_itself() -> None:
+    machine = GameStateMachine(GameStateStore(GameState()))
+    results: list[object] = []
+
+    def time_step(game_state, dt):
+        start = time.monotonic()
+        results.append((machine.stop(LONG_S), time.monotonic() - start < LONG_S / 2))
+        return {}
+
+    machine.time_step = time_step
+    machine.step(0.5)
+    assert results == [(False, True)]
+    assert machine.stop() is True
