@@ -328,7 +328,10 @@ class ServerConnection(_NetworkConnection):
 
     def attach(self, below: server.Server, window: LibraryServerConnection) -> None:
         """It stands for this connection of this server's from now on."""
-        self._server, self.window = below, window
+        self._server = below
+        if window is not self.window:
+            self.window = window
+            self.is_of_stand_in = False  # until it says so: another client may have got the address
 
     def _send(
         self, event_type: str, args: Any, kwargs: Any, retries: int, on_ack: Callable[[], Any] | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pygase_gevent import server
@@ -15,6 +15,7 @@ from pygase_gevent.legacy.event import Event, UniversalEventHandler
 from pygase_gevent.legacy.machine import GameStateMachine, store_below
 from pygase_gevent.legacy.store import GameStateStore
 from pygase_gevent.legacy.values import from_wire
+from pygase_gevent.locks import allocate_rlock
 
 __all__ = ["GameStateMachine", "GameStateStore", "Server", "ServerConnection"]
 
@@ -42,6 +43,7 @@ class Server:
         self._universal_event_handler = UniversalEventHandler()
         self._event_wire: Any = None
         self._connections: dict[Any, Any] = {}
+        self._connections_lock = allocate_rlock()
         self.underlying = server.Server(store_below(game_state_store))
         self._universal_event_handler.tell(self)
         self.underlying.register_event_handler(HELLO, self._on_hello)
@@ -49,21 +51,26 @@ class Server:
     @property
     def connections(self) -> dict[Any, Any]:
         """Connections by client address, in the order in which they came; those who are gone stay."""
-        below = self.underlying.connections
-        known = self._connections
-        if any(address not in known or known[address].window is not below[address] for address in below):
-            known = dict(known)
-            for address, window in below.items():
-                if not isinstance(known.get(address), ServerConnection):
-                    known[address] = ServerConnection(
-                        address, self._universal_event_handler, self.game_state_store, 0, self._event_wire
-                    )
-                known[address].attach(self.underlying, window)
-            gone = [address for address in known if address not in below]
-            for address in gone[: max(len(known) - _MAX_REMEMBERED, 0)]:
-                del known[address]
-            self._connections = known
-        return self._connections
+        with self._connections_lock:  # two threads that ask get the same objects
+            below = self.underlying.connections
+            known = self._connections
+            if any(address not in known or known[address].window is not below[address] for address in below):
+                self._connections = self._brought_up_to(below)
+            return self._connections
+
+    def _brought_up_to(self, below: Mapping[Any, Any]) -> dict[Any, Any]:
+        """The known connections and those of the underlying server."""
+        known = dict(self._connections)
+        for address, window in below.items():
+            if not isinstance(known.get(address), ServerConnection):
+                known[address] = ServerConnection(
+                    address, self._universal_event_handler, self.game_state_store, 0, self._event_wire
+                )
+            known[address].attach(self.underlying, window)
+        gone = [address for address in known if address not in below]
+        for address in gone[: max(len(known) - _MAX_REMEMBERED, 0)]:
+            del known[address]
+        return known
 
     @property
     def host_client(self) -> Any:
@@ -130,8 +137,11 @@ class Server:
         Raises:
             KeyError: no such client.
         """
-        connections = self.connections
-        targets = connections if target_client == "all" else [target_client]
+        below = self.underlying.connections
+        connections = self.connections  # those who are gone, too
+        targets = (
+            [target_client] if target_client != "all" else [each for each in below if each in connections]
+        )
 
         def dispatch_to(address: Any, connection: Any) -> None:
             def again(retries: int) -> None:
