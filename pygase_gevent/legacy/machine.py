@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any
 
 from pygase_gevent import gamestate, statemachine
@@ -21,6 +22,9 @@ from pygase_gevent.legacy.store import GameStateStore
 from pygase_gevent.legacy.values import from_wire, to_wire
 
 _CONFIG = Config()
+
+_STEP: ContextVar[object] = ContextVar("pygase_step", default=None)
+"""The step that the calling code is part of, also where it is a coroutine that another thread runs."""
 
 _SHORTEST_STEP_S = 1e-6
 """A clock that stands still gives no time step."""
@@ -50,7 +54,7 @@ class GameStateMachine:
         self._universal_event_handler = UniversalEventHandler()
         self._coroutine_ended: Outcome[None] | None = None  # of the game loop that runs as a coroutine
         self._is_stop_requested = False
-        self.underlying = statemachine.GameStateMachine(store_below(game_state_store))
+        self.underlying = _SteppingMachine(store_below(game_state_store), game_state_store)
         self.underlying.time_step = self._run_time_step  # type: ignore[method-assign]
         self._universal_event_handler.tell(self)
 
@@ -93,7 +97,7 @@ class GameStateMachine:
 
     @awaitable_method(coroutine="_stop_as_coroutine")
     def stop(self, timeout: float = 1.0) -> bool:
-        """Pause the game. Awaitable.
+        """Pause the game. Awaitable. Within a step it only sets the end going.
 
         Args:
             timeout: seconds to wait for the loop to end.
@@ -102,8 +106,8 @@ class GameStateMachine:
             Whether it has ended.
         """
         ended = self._coroutine_ended
-        if ended is None:
-            return self.underlying.stop(timeout)
+        if ended is None or self.underlying.is_in_step():
+            return self._request_stop(timeout)
         self._is_stop_requested = True
         with suppress(WaitTimeoutError):
             ended.wait(timeout)
@@ -130,6 +134,8 @@ class GameStateMachine:
 
     async def _stop_as_coroutine(self, timeout: float = 1.0) -> bool:
         ended = self._coroutine_ended
+        if self.underlying.is_in_step():
+            return self._request_stop(timeout)
         if ended is None:
             return await in_own_thread(lambda: self.underlying.stop(timeout), lambda: None)
         self._is_stop_requested = True
@@ -138,6 +144,10 @@ class GameStateMachine:
                 break
             await pause(timeout / _LOOKS if look else 0)
         return ended.is_done
+
+    def _request_stop(self, timeout: float) -> bool:
+        self._is_stop_requested = True
+        return self.underlying.stop(0 if self.underlying.is_in_step() else timeout)
 
     def _set_status(self, status: str) -> None:
         store = self._game_state_store
@@ -165,7 +175,6 @@ class GameStateMachine:
         self.underlying.register_event_handler(event_type, handle)
 
     def _run_time_step(self, game_state: gamestate.GameState, dt: float) -> dict[str, Any]:
-        self._game_state_store.begin_step()
         state = self._game_state_store.get_game_state()
         changes = complete(self.time_step(state, dt))
         return self._changed(game_state, {} if changes is None else changes)
@@ -178,6 +187,31 @@ class GameStateMachine:
                 raise TypeError(f"a dict of changed attributes is needed, not {type(changes).__name__}")
             store.change(changes)
         return store.changes_since(before)
+
+
+class _SteppingMachine(statemachine.GameStateMachine):
+    """Tells PyGaSe's store when a step begins and ends."""
+
+    def __init__(self, store: gamestate.GameStateStore, owner: GameStateStore) -> None:
+        super().__init__(store)
+        self._owner = owner
+        self._step_at_work: object = None
+
+    def is_in_step(self) -> bool:
+        """Whether who calls is part of the step that is being made, and would wait for itself."""
+        step = self._step_at_work
+        return step is not None and _STEP.get() is step
+
+    def _step(self, *arguments: Any) -> None:
+        self._step_at_work = object()
+        before = _STEP.set(self._step_at_work)
+        self._owner.begin_step()
+        try:
+            super()._step(*arguments)
+        finally:
+            self._step_at_work = None
+            _STEP.reset(before)
+            self._owner.end_step()
 
 
 def store_below(game_state_store: object) -> gamestate.GameStateStore:

@@ -48,6 +48,7 @@ class GameStateStore:
         self._lock = allocate_rlock()
         self._stepping_thread: int | None = None
         self._after_step: list[Callable[[], object]] = []
+        self._is_sync_due = False
         self.underlying = _SyncedStore(self)
 
     def get_update_cache(self) -> list[GameStateUpdate]:
@@ -73,8 +74,15 @@ class GameStateStore:
             self.sync()
 
     def sync(self) -> None:
-        """Give the clients what was changed in the state."""
+        """Give the clients what was changed in the state.
+
+        While another thread works on a step, that is left to the step's end: what stands in the state
+        until then is half done, and changes under the hands of who reads it.
+        """
         with self._lock:
+            if self._stepping_thread not in (None, get_ident()):
+                self._is_sync_due = True
+                return
             changes = self.changes_since(self.underlying.get_game_state())
             self.underlying.push_changes(changes)
 
@@ -94,16 +102,18 @@ class GameStateStore:
             merge_in(self._game_state.__dict__, without_time_order(changes), delete=True)
 
     def begin_step(self) -> None:
-        """The calling thread works on a step; it ends with `take_step`."""
-        self._finish_step()  # one that pushed nothing
-        self._stepping_thread = get_ident()
+        """The calling thread works on a step; it ends with `take_step`, or `end_step`."""
+        with self._lock:  # nobody is comparing
+            self._stepping_thread = get_ident()
 
     def after_step(self, function: Callable[[], object]) -> None:
         """Call a function when the step that this thread works on is pushed; at once if it works on none."""
-        if self._stepping_thread == get_ident() and len(self._after_step) < _MAX_HELD:
-            self._after_step.append(function)
-        else:
+        if self._stepping_thread != get_ident():
             function()
+            return
+        if len(self._after_step) >= _MAX_HELD:
+            self._release()  # too early for all of them, and in their order
+        self._after_step.append(function)
 
     def take_step(self, changes: dict[str, Any]) -> None:
         """The game loop pushed these to the underlying store; all but the status stands in the state."""
@@ -115,10 +125,26 @@ class GameStateStore:
             update = GameStateUpdate(state.time_order)
             update.__dict__.update(from_wire(changes))
             self._cache(update)
-        self._finish_step()
+        self.end_step()
 
-    def _finish_step(self) -> None:
+    def end_step(self) -> None:
+        """The step is over, also if it pushed nothing."""
+        try:
+            with self._lock:
+                self._stepping_thread = None
+                is_sync_due, self._is_sync_due = self._is_sync_due, False
+                if is_sync_due:
+                    self.sync()
+        finally:
+            self._release()
+
+    def after_fork(self) -> None:
+        """In the child of a fork: the thread that worked on a step is not there."""
+        self._lock = allocate_rlock()
         self._stepping_thread = None
+        self._after_step = []
+
+    def _release(self) -> None:
         held, self._after_step = self._after_step, []
         for function in held:
             function()
@@ -152,6 +178,13 @@ class _SyncedStore(gamestate.GameStateStore):
         """The same, without telling the owner, from whom they come."""
         self._push(gamestate.GameStateUpdate(0, **changes))
 
+    def after_fork(self) -> None:
+        """In the child of a fork: the same for the owner."""
+        super().after_fork()
+        owner = self._owner()
+        if owner is not None:
+            owner.after_fork()
+
     def _push(self, update: gamestate.GameStateUpdate) -> None:
         before = self.snapshot()[1]
         super().push_update(update)
@@ -168,7 +201,7 @@ def content_of(state: GameState) -> dict[str, Any]:
 
 def without_time_order(attributes: dict[str, Any]) -> dict[str, Any]:
     """The attributes without the one that is no part of a game."""
-    return {name: value for name, value in attributes.items() if name != "time_order"}
+    return {name: value for name, value in dict(attributes).items() if name != "time_order"}
 
 
 def check_travels(changes: dict[str, Any]) -> None:

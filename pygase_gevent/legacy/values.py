@@ -26,7 +26,8 @@ _ABSENT = object()
 def to_wire(value: Any) -> Any:
     """Copy a tree of PyGaSe's into one of this library's; what cannot travel is left for it to refuse."""
     if isinstance(value, dict):
-        return {_key_to_wire(key): to_wire(item) for key, item in value.items()}
+        # A copy is made in one go: another thread may be changing a PyGaSe state.
+        return {_key_to_wire(key): to_wire(item) for key, item in dict(value).items()}
     if isinstance(value, (list, tuple)):
         return [to_wire(item) for item in value]
     if isinstance(value, int) and type(value) is not bool:
