@@ -34,6 +34,7 @@ def push_in_thread(held: GameStateStore, update: GameStateUpdate) -> None:
     assert not thread.is_alive()
 
 
+@pytest.mark.crosses_threads
 def test_an_update_from_another_thread_waits_for_the_step() -> None:
     held = GameStateStore(GameState(objects={0: 0}))
     machine = GameStateMachine(held)

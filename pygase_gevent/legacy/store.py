@@ -6,12 +6,14 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from greenlet import getcurrent, greenlet
+
 from pygase_gevent import gamestate
 from pygase_gevent.config import Config
 from pygase_gevent.legacy.gamestate import GameState, GameStateUpdate
 from pygase_gevent.legacy.utils import Sqn, logger
 from pygase_gevent.legacy.values import difference, from_wire, merge_in, to_wire
-from pygase_gevent.locks import allocate_rlock, get_ident
+from pygase_gevent.locks import allocate_rlock
 
 _CONFIG = Config()
 
@@ -46,7 +48,7 @@ class GameStateStore:
         self._game_state = state
         self._game_state_update_cache = [GameStateUpdate(0)]
         self._lock = allocate_rlock()
-        self._stepping_thread: int | None = None
+        self._stepping: greenlet | None = None
         self._after_step: list[Callable[[], object]] = []
         self._is_sync_due = False
         self.underlying = _SyncedStore(self)
@@ -76,11 +78,11 @@ class GameStateStore:
     def sync(self) -> None:
         """Give the clients what was changed in the state.
 
-        While another thread works on a step, that is left to the step's end: what stands in the state
-        until then is half done, and changes under the hands of who reads it.
+        While another thread or greenlet works on a step, that is left to the step's end: what stands in
+        the state until then is half done, and changes under the hands of who reads it.
         """
         with self._lock:
-            if self._stepping_thread not in (None, get_ident()):
+            if self._stepping not in (None, getcurrent()):
                 self._is_sync_due = True
                 return
             changes = self.changes_since(self.underlying.get_game_state())
@@ -102,13 +104,13 @@ class GameStateStore:
             merge_in(self._game_state.__dict__, without_time_order(changes), delete=True)
 
     def begin_step(self) -> None:
-        """The calling thread works on a step; it ends with `take_step`, or `end_step`."""
+        """The calling thread or greenlet works on a step; it ends with `take_step`, or `end_step`."""
         with self._lock:  # nobody is comparing
-            self._stepping_thread = get_ident()
+            self._stepping = getcurrent()
 
     def after_step(self, function: Callable[[], object]) -> None:
         """Call a function when the step that this thread works on is pushed; at once if it works on none."""
-        if self._stepping_thread != get_ident():
+        if self._stepping != getcurrent():
             function()
             return
         if len(self._after_step) >= _MAX_HELD:
@@ -131,7 +133,7 @@ class GameStateStore:
         """The step is over, also if it pushed nothing."""
         try:
             with self._lock:
-                self._stepping_thread = None
+                self._stepping = None
                 is_sync_due, self._is_sync_due = self._is_sync_due, False
                 if is_sync_due:
                     self.sync()
@@ -141,7 +143,7 @@ class GameStateStore:
     def after_fork(self) -> None:
         """In the child of a fork: the thread that worked on a step is not there."""
         self._lock = allocate_rlock()
-        self._stepping_thread = None
+        self._stepping = None
         self._after_step = []
 
     def _release(self) -> None:
