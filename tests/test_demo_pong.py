@@ -331,7 +331,8 @@ def test_a_broken_file_is_no_match(content: str, tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_written_does_not_stop_the_game(tmp_path: Path) -> None:
-    SaveFile(tmp_path / "no such directory" / "match.json").save(game_of(1, 2), {1: "one", 2: "two"})
+    (tmp_path / "no directory").touch()
+    SaveFile(tmp_path / "no directory" / "match.json").save(game_of(1, 2), {1: "one", 2: "two"})
 
 
 # --- options and sizes --------------------------------------------------------------------------------

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
 from demos.chat.client import ChatClient
+from demos.places import state_file
 from demos.processes import parse_address, reachable
 
 IDLE_S = 10.0
@@ -66,5 +66,4 @@ class LocalServer:
 
 def default_transcript(port: int) -> Path | None:
     """Where programs keep such things; none for a port that nobody could name twice."""
-    home = os.environ.get("XDG_STATE_HOME") or os.environ.get("LOCALAPPDATA") or "~/.local/state"
-    return Path(home).expanduser() / "pygase_gevent_chat" / f"{port}.jsonl" if port else None
+    return state_file("pygase_gevent_chat", f"{port}.jsonl") if port else None

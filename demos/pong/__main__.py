@@ -6,10 +6,9 @@ import argparse
 import errno
 import subprocess
 import sys
-import tempfile
 from contextlib import ExitStack
-from pathlib import Path
 
+from demos.places import state_file
 from demos.pong import rules
 from demos.pong.bot import Bot
 from demos.pong.network import PongClient
@@ -52,7 +51,7 @@ def _serve(arguments: argparse.Namespace) -> None:
     port = DEFAULT_PORT if arguments.port is None else arguments.port
     path = arguments.state
     if path is None and port:
-        path = Path(tempfile.gettempdir()) / f"pygase_gevent-pong-{port}.json"
+        path = state_file("pygase_gevent_pong", f"{port}.json")
     backend = PongServer(SaveFile(path) if path is not None else None).backend
     try:
         run_server(backend, arguments.host, port, interval=STEP_S, announce=_announce)

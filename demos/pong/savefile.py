@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import stat
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,14 @@ from demos.pong import rules
 from pygase_gevent import GameState
 
 logger = logging.getLogger(__name__)
+
+MAX_BYTES = 1 << 14
+MAX_NUMBER = 1 << 31
+MAX_SECRET = 64
+# Names of the file may be guessed, and others may have put something there: a link is not followed, and
+# nothing is waited for. Windows has none of these.
+_SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFELY
 
 
 @dataclass(frozen=True)
@@ -29,7 +38,7 @@ class SaveFile:
     """Written whenever somebody scores or sits down, by replacing it: it is whole or not there.
 
     Args:
-        path: the file; its directory exists.
+        path: the file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -37,23 +46,15 @@ class SaveFile:
         self._saved: tuple[Any, ...] = ()
 
     def load(self) -> Match | None:
-        """The match that was saved last; None if there is none, or none that can be read."""
+        """The match that was saved last; None if there is none, or none that can be gone on with."""
         try:
-            data = json.loads(self._path.read_text(encoding="utf-8"))
-            match = Match(
-                score={side: int(data["score"][side]) for side in rules.SIDES},
-                seats={side: int(data["seats"][side]) for side in rules.SIDES},
-                players={int(player): _player(entry) for player, entry in data["players"].items()},
-                secrets={int(player): str(secret) for player, secret in data["secrets"].items()},
-            )
+            return _match(json.loads(_read(self._path)))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            logger.warning("no match in %s: %r", self._path, error)
+        # Too deep to be read is a RecursionError.
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            logger.warning("no saved match in %s: %s", self._path, f"{error!r:.200}")
             return None
-        seated = {player for player in match.seats.values() if player}
-        is_whole = seated == set(match.players) == set(match.secrets)
-        return match if is_whole and max(match.score.values()) < rules.WINNING_SCORE else None
 
     def save(self, game: GameState, secrets: dict[int, str]) -> None:
         """Writes the match if it is another one than last time."""
@@ -67,16 +68,64 @@ class SaveFile:
             players={player: _player(game.players[player]) for player in seated},
             secrets={player: secrets[player] for player in seated},
         )
-        new = self._path.with_name(f"{self._path.name}.{os.getpid()}.new")
         try:
-            private = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with open(private, "w", encoding="utf-8") as file:
-                json.dump(asdict(match), file)
-            os.replace(new, self._path)
+            self._write(json.dumps(asdict(match)).encode())
         except OSError as error:
             logger.warning("the match cannot be saved: %s", error)
 
+    def _write(self, data: bytes) -> None:
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.path.lexists(self._path):
+            _check_is_file(self._path.lstat())
+        new = self._path.with_name(f"{self._path.name}.{os.getpid()}.new")
+        new.unlink(missing_ok=True)
+        with open(os.open(new, _NEW, 0o600), "wb") as file:
+            file.write(data)
+        os.replace(new, self._path)
+
+
+def _read(path: Path) -> bytes:
+    with open(os.open(path, os.O_RDONLY | _SAFELY), "rb") as file:
+        _check_is_file(os.fstat(file.fileno()))
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"more than {MAX_BYTES} bytes")
+    return data
+
+
+def _check_is_file(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError("there is something else than a file")
+
+
+def _match(data: Any) -> Match:
+    """Raises many kinds of errors if it is none that `save` may have written."""
+    match = Match(
+        score={side: _number(data["score"][side], rules.WINNING_SCORE) for side in rules.SIDES},
+        seats={side: _number(data["seats"][side]) for side in rules.SIDES},
+        players={_number(int(player)): _player(entry) for player, entry in data["players"].items()},
+        secrets={_number(int(player)): _secret(secret) for player, secret in data["secrets"].items()},
+    )
+    seated = sorted(player for player in match.seats.values() if player)
+    if not seated == sorted(match.players) == sorted(match.secrets):
+        raise ValueError("its players are not those who sit")
+    return match
+
 
 def _player(entry: dict[str, Any]) -> dict[str, Any]:
-    name = rules.clean_name(str(entry["name"]))
-    return {"name": name, "is_bot": bool(entry["is_bot"]), "wins": int(entry["wins"])}
+    if not isinstance(entry["name"], str):
+        raise TypeError("a name is a text")
+    name = rules.clean_name(entry["name"])
+    return {"name": name, "is_bot": bool(entry["is_bot"]), "wins": _number(entry["wins"])}
+
+
+def _secret(secret: object) -> str:
+    if not isinstance(secret, str) or not 0 < len(secret) <= MAX_SECRET:
+        raise ValueError("no secret")
+    return secret
+
+
+def _number(number: object, limit: int = MAX_NUMBER) -> int:
+    if not isinstance(number, int) or not 0 <= number < limit:
+        raise ValueError("a number that cannot be")
+    return number
