@@ -181,8 +181,9 @@ def leave(game: GameState, player_id: int) -> Tree:
 
 
 def clean_name(name: str) -> str:
-    """What is left of a name that may be drawn on anybody's terminal."""
-    return "".join(char for char in name if char.isprintable())[:NAME_LENGTH].strip() or "nobody"
+    """What is left of a name that may be drawn on anybody's terminal; of a huge one the end is not read."""
+    name = "".join(char for char in name[: 4 * NAME_LENGTH] if char.isprintable())
+    return name[:NAME_LENGTH].strip() or "nobody"
 
 
 def side_of(game: GameState, player_id: int) -> str | None:

@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 from demos.pong import rules
-from demos.pong.savefile import SaveFile
+from demos.pong.savefile import MAX_SECRET, SaveFile
 from demos.pong.shared import DELIVERIES, GAME
 from pygase_gevent import Backend, GameState
 from pygase_gevent.config import Config
@@ -17,7 +17,6 @@ CONFIG = Config(timeout_s=3.0)
 """Silence after which a player counts as dropped: the other one should not wait for long."""
 MAX_MOVES = 240
 MAX_MOVE = 10_000
-MAX_SECRET = 64
 
 
 class PongServer:
@@ -74,21 +73,21 @@ class PongServer:
         client_address: Address,
         game_state: GameState,
     ) -> dict[str, Any]:
-        if not isinstance(secret, str) or not 0 < len(secret) <= MAX_SECRET:
+        if not isinstance(secret, str) or not 0 < len(secret) <= MAX_SECRET or not isinstance(name, str):
             return {}
         known = (player for player, its_secret in self._secrets.items() if its_secret == secret)
         player_id = next(known, 0)
+        if self._addresses.get(client_address, player_id) != player_id:
+            return {}  # one player per client: nobody would ever take away the other one
         is_new = player_id not in game_state.players
         if is_new:
-            if client_address in self._addresses:
-                return {}  # one player per client
             player_id = next(self._new_ids)
             self._secrets[player_id] = secret
         self._addresses = {address: at for address, at in self._addresses.items() if at != player_id}
         self._addresses[client_address] = player_id
         self.backend.server.dispatch_event("YOU_ARE", player_id, target_client=client_address)
         if is_new:
-            return rules.join(game_state, player_id, str(name), bool(is_bot), bool(is_watching))
+            return rules.join(game_state, player_id, name, bool(is_bot), bool(is_watching))
         return rules.come_back(game_state, player_id)
 
     def _drop(self, client_address: Address, game_state: GameState) -> dict[str, Any]:
