@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import subprocess
@@ -135,8 +136,9 @@ def has_terminal() -> bool:
 def parse_address(text: str) -> tuple[str, int]:
     """`"localhost:8080"` and `"[::1]:8080"` as host and port."""
     host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65_535:
-        raise ValueError(f"HOST:PORT expected, not {text!r}")
+    if not host or not port.isdecimal() or len(port) > 5 or not 0 < int(port) <= 65_535:
+        # The one error whose message argparse shows.
+        raise argparse.ArgumentTypeError(f"{text[:60]!r} is not an address such as localhost:47801")
     return host.strip("[]"), int(port)
 
 

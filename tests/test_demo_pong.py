@@ -353,10 +353,17 @@ def test_wrong_options_are_told_in_one_line(capsys: pytest.CaptureFixture[str]) 
         ["--lossy", "x%,1ms"],
         ["--size", "10x10"],
         ["--join", "nowhere"],
+        ["--join", "localhost:0"],
+        ["--join", "localhost:65536"],
+        ["--join", "localhost:" + "9" * 5000],
+        ["--join", ":47801"],
     ):
         with pytest.raises(SystemExit):
             parse_arguments(wrong)
-        assert wrong[1] in capsys.readouterr().err.splitlines()[-1]
+        message = capsys.readouterr().err.splitlines()[-1]
+        assert wrong[1][:20] in message and len(message) < 200
+        assert "parse_" not in message
+        assert wrong[0] != "--join" or "is not an address such as localhost:47801" in message
 
 
 @pytest.mark.parametrize(("name", "limit"), [("server.py", 150), ("network.py", 100)])
