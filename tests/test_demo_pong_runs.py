@@ -160,17 +160,21 @@ def test_a_port_that_is_taken_is_told_with_what_to_do(tmp_path: Path) -> None:
 
 def processes_of(parent: int) -> list[int]:
     """Children that still run."""
-    output = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    pairs = [tuple(map(int, line.split())) for line in output.splitlines()]
-    return [pid for pid, its_parent in pairs if its_parent == parent]
+    pids = [int(entry) for entry in os.listdir("/proc") if entry.isdecimal()]
+    return [pid for pid in pids if is_running(pid) and stat_of(pid)[1:2] == [str(parent)]]
 
 
 def is_running(pid: int) -> bool:
+    return stat_of(pid)[:1] not in ([], ["Z"])
+
+
+def stat_of(pid: int) -> list[str]:
+    """What the kernel says of a process from its state on, the parent next; empty if there is none."""
     try:
         with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+            return stat.read().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 def wait_gone(pids: list[int]) -> None:
