@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import sys
@@ -68,11 +69,32 @@ def test_half_a_record_at_the_end_is_nothing(path: Path, cut: int) -> None:
     third.close()
 
 
-def test_what_is_no_record_is_passed_over(path: Path) -> None:
+BAD_LINES = (
+    [["x"], "lobby", 5, 1.0, "said", "a", "log is a list", "", 0],
+    ["lobby", "lobby", "abc", 1.0, "said", "a", "number is a text", "", 0],
+    ["lobby", "lobby", 2**70, 1.0, "said", "a", "number is huge", "", 0],
+    ["lobby", "lobby", -1, 1.0, "said", "a", "number is none", "", 0],
+    ["lobby", "lobby", 5, "now", "said", "a", "time is a text", "", 0],
+    ["lobby", "lobby", 5, float("nan"), "said", "a", "time is none", "", 0],
+    ["lobby", "lobby", 5, 10**400, "said", "a", "time is huge", "", 0],
+    ["lobby", "lobby", 5, 1.0, "said", "a", ["text is a list"], "", 0],
+)
+BAD_RECORDS = [
+    *(b"\xff", b"[]", b'{"lines":[["lobby"]],"heard":{}}', b'{"lines":1}', b"null", b"7", b"[" * 200_000),
+    b'{"heard":{"a":Infinity},"lines":[]}',
+    b'{"heard":{"a":%d},"lines":[]}' % 2**70,
+    b'{"heard":{"a":"many"},"lines":[]}',
+    *(json.dumps({"heard": {"b": 1}, "lines": [fields]}).encode() for fields in BAD_LINES),
+]
+
+
+def test_what_is_no_record_is_passed_over(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path.parent.mkdir()
-    path.write_bytes(b'\xff\n[]\n{"lines":[["lobby"]],"heard":{}}\n{"lines":1}\nnull\n7\n')
+    path.write_bytes(b"\n".join(BAD_RECORDS) + b"\n")
     transcript = Transcript(path)
-    assert texts(transcript, "lobby") == []
+    (record,) = caplog.records  # one line for all
+    assert f"{len(BAD_RECORDS)} records" in record.message and str(path) in record.message
+    assert texts(transcript, "lobby") == [] and transcript.heard("a") == transcript.heard("b") == 0
     transcript.add("a", 1, [said("one")])
     transcript.close()
     assert texts(Transcript(path), "lobby") == ["one"]
@@ -115,3 +137,22 @@ def test_quiet_rooms_are_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> Non
     assert texts(transcript, "attic") == [] and len(texts(transcript, "lobby")) == 28
     assert transcript.heard("a") == 0 and transcript.heard("a29") == 29
     assert transcript.last("attic") >= first.number - 1  # its numbers never come again
+
+
+def test_reading_a_room_forgets_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_LOGS", 3)
+    transcript = Transcript()
+    transcript.add("a", 1, [said("quiet", "attic")])
+    for number in range(20):
+        assert transcript.lines(f"room{number}", None) == transcript.lines(f"room{number}", 0) == []
+        assert transcript.last(f"room{number}") > 0
+    assert texts(transcript, "attic") == ["quiet"]
+
+
+def test_who_read_a_room_when_nobody_had_spoken_misses_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    transcript = Transcript()
+    last = transcript.last("attic")
+    monkeypatch.setattr("time.time", lambda: 0.0)  # the clock was put back
+    (line,) = transcript.add("a", 1, [said("one", "attic")])
+    assert line.number == last + 1
+    assert transcript.lines("attic", last) == [line]

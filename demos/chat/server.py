@@ -13,7 +13,7 @@ from typing import Any
 from demos.chat import rules
 from demos.chat.rules import Refused
 from demos.chat.shared import DELIVERIES, GAME, PRIVATE, Line
-from demos.chat.transcript import Transcript
+from demos.chat.transcript import MAX_NUMBER, Transcript
 from pygase_gevent import (
     TO_DELETE,
     Backend,
@@ -28,7 +28,7 @@ Address = tuple[str, int]
 Answer = dict[str, Any]
 Handler = Callable[..., Answer]
 
-ID_LENGTH, MAX_NUMBER = 16, 2**53
+ID_LENGTH = 16
 RETURN_S, RETRY_S = 10.0, 0.5
 """When people come back to a new server, others may need so long; whoever writes to them tries again."""
 ARRIVAL_S = 10.0

@@ -12,6 +12,7 @@ know whether it was heard, it is not said twice. A log is a room, or somebody's 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from collections import OrderedDict, deque
@@ -21,12 +22,17 @@ from typing import Any
 
 from demos.chat.shared import PAGE, Line
 
+logger = logging.getLogger(__name__)
+
 KEPT_LINES = 1000
 """Lines kept of each log: what may be missed while away."""
 MAX_LOGS = 1000
 """Logs kept, and authors' numbers four times as many; of more the ones quiet for longest are forgotten."""
 MAX_RECORDS = 50_000
 """Records in the file, after which it is written anew with what is kept."""
+MAX_NUMBER = 2**53
+"""Of a line, and of what an author said."""
+MAX_TIME = 2.0**40
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
 
 
@@ -46,6 +52,9 @@ class Transcript:
         self._records = 0
         self._logs: OrderedDict[str, _Log] = OrderedDict()
         self._heard: OrderedDict[str, int] = OrderedDict()
+        # The number before the first one of a log that is not kept. It begins with the clock and goes past
+        # the numbers of each log that is forgotten, so those of a log made anew were never seen before.
+        self._before_first = int(time.time() * 1000)
         if path is not None:
             self._open(path)
 
@@ -77,11 +86,11 @@ class Transcript:
 
     def last(self, log: str) -> int:
         """The number of the last line of a log."""
-        return self._log(log).last
+        return self._logs[log].last if log in self._logs else self._before_first
 
     def lines(self, log: str, after: int | None) -> list[Line]:
         """A page of a log: from the line after this number on, or its end."""
-        lines = list(self._log(log).lines)
+        lines = list(self._logs[log].lines) if log in self._logs else []
         return lines[-PAGE:] if after is None else [line for line in lines if line.number > after][:PAGE]
 
     def close(self) -> None:
@@ -89,16 +98,14 @@ class Transcript:
             os.close(self._file)
             self._file = -1
 
-    def _keep(self, log: str, line: Line) -> None:
-        self._log(log).lines.append(line)
-        self._log(log).last = line.number
-
-    def _log(self, name: str) -> _Log:
+    def _keep(self, name: str, line: Line) -> None:
         log = self._logs.setdefault(name, _Log())
+        log.lines.append(line)
+        log.last = line.number
         self._logs.move_to_end(name)
         if len(self._logs) > MAX_LOGS:
-            self._logs.popitem(last=False)
-        return log
+            _, forgotten = self._logs.popitem(last=False)
+            self._before_first = max(self._before_first, forgotten.last)
 
     # --- the file -----------------------------------------------------------------------------------------
 
@@ -106,23 +113,28 @@ class Transcript:
         check_writable(path)
         self._file = _open_privately(path, _APPEND)
         data = path.read_bytes()
+        bad = 0
         for record in data.splitlines():
             self._records += 1
-            self._take(record)
+            bad += not self._take(record)
+        if bad:
+            logger.warning("%d records of the transcript %s cannot be read, and are passed over", bad, path)
         if data and not data.endswith(b"\n"):  # the machine died while this was written
             os.write(self._file, b"\n")
 
-    def _take(self, record: bytes) -> None:
+    def _take(self, record: bytes) -> bool:
+        """Whether it is one: half a record, for example, is none, and nobody saw it."""
         try:
             fields: dict[str, Any] = json.loads(record)
-            numbered = [(log, Line(*line)) for log, *line in fields["lines"]]
-            heard = {str(author_id): int(number) for author_id, number in fields["heard"].items()}
-        except (ValueError, TypeError, KeyError, AttributeError):
-            return  # half a record; nobody saw it
+            numbered = [(_text(log), _line(*line)) for log, *line in fields["lines"]]
+            heard = {_text(author_id): _number(number) for author_id, number in fields["heard"].items()}
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            return False
         for author_id, number in heard.items():
             self.has_heard(author_id, number)
         for log, line in numbered:
             self._keep(log, line)
+        return True
 
     def _write(self, record: dict[str, Any]) -> None:
         # One write for one record, so being killed leaves it whole or not there. It is in the kernel then,
@@ -159,8 +171,31 @@ class _Log:
 
     def __init__(self) -> None:
         self.lines: deque[Line] = deque(maxlen=KEPT_LINES)
-        # Numbers begin with the clock: those of a log made anew never repeat those of the one before.
-        self.last = int(time.time() * 1000)
+        self.last = 0
+
+
+def _line(*fields: Any) -> Line:
+    """A line of the file. Raises `TypeError` or `ValueError` if it is none."""
+    line = Line(*fields)
+    for text in (line.room, line.kind, line.author, line.text, line.to):
+        _text(text)
+    for number in (line.number, line.said):
+        _number(number)
+    if not isinstance(line.time, int | float) or not 0 <= line.time < MAX_TIME:
+        raise ValueError("no time")
+    return line
+
+
+def _text(text: object) -> str:
+    if not isinstance(text, str):
+        raise TypeError("no text")
+    return text
+
+
+def _number(number: object) -> int:
+    if not isinstance(number, int) or not 0 <= number <= MAX_NUMBER:
+        raise ValueError("no number")
+    return number
 
 
 def _open_privately(path: str | Path, flags: int) -> int:
