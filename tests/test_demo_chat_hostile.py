@@ -11,8 +11,9 @@ import pytest
 from demos.chat import rules
 from demos.chat.client import ChatClient
 from demos.chat.lines import formatted
-from demos.chat.server import MAX_NUMBER, ChatServer
+from demos.chat.server import ChatServer
 from demos.chat.shared import DELIVERIES, GAME, STEP_S, Line, cleaned
+from demos.chat.transcript import MAX_NUMBER
 from pygase_gevent import Client, ConnectionStatus, RemoteError
 from pygase_gevent.testing import VirtualNetwork
 
@@ -210,3 +211,41 @@ def test_saying_it_again_says_it_once(port: int) -> None:
         "<mallory> line 2",
         "<mallory> line 3",
     ]
+
+
+# --- the door ---------------------------------------------------------------------------------------------
+
+
+def test_who_is_inside_keeps_nobody_out(port: int) -> None:
+    mallory = Hostile(port)
+    times = rules.PATIENCE
+    assert times > rules.ENTRIES_AT_ONCE
+    answers = [mallory.client.call("ENTER", b"secret", "mallory", [], 0) for _ in range(times)]
+    assert answers[0]["name"] == "mallory" and answers[-1]["wait_s"] > 0
+    assert Hostile(port, b"honest", "ann").answer["name"] == "ann"
+
+
+def test_who_goes_in_and_in_and_in_is_shown_the_door(port: int) -> None:
+    mallory = Hostile(port)
+    for _ in range(600):
+        mallory.client.dispatch_event("ENTER", b"secret", "mallory", [], 0)
+    time.sleep(5)
+    assert mallory.client.connection.status == ConnectionStatus.DISCONNECTED
+    assert "too much at once" in str(mallory.client.connection.disconnect_reason)
+
+
+def test_two_connections_of_one_user_fill_nobodys_screen(port: int) -> None:
+    rooms = [f"r{letter}" for letter in "abcdefghi"]
+    ann = Victim(port)
+    for room in rooms:
+        ann.client.join(room)
+    pair = [Hostile(port), Hostile(port, secret=None)]
+    ann.saw()
+    started_at = time.monotonic()
+    for number in range(120):
+        pair[number % 2].client.call("ENTER", b"secret", "mallory", rooms, 0)
+    time.sleep(1)
+    notices = [line for line in ann.saw() if "is back" in line]
+    elapsed_s = time.monotonic() - started_at
+    assert 0 < len(notices) <= rules.LINES_AT_ONCE + elapsed_s * rules.LINES_PER_S
+    assert Hostile(port, b"honest", "eve").answer["name"] == "eve"

@@ -198,9 +198,10 @@ class ChatServer:
         user_id = hashlib.sha256(secret).hexdigest()[:ID_LENGTH]
         if self._user_ids.get(client_address, user_id) != user_id:
             return {"refused": "you are somebody already"}
-        wait_s = self._door.wait_s(time.monotonic())
+        seat = self._seats.get(user_id)  # who has one is charged for himself, and keeps nobody else out
+        wait_s = self._wait_s(seat, seat.requests) if seat else self._door.wait_s(time.monotonic())
         if wait_s:
-            return {"refused": "many come in at this moment", "wait_s": wait_s}
+            return {"refused": TOO_FAST if seat else "many come in at this moment", "wait_s": wait_s}
         if client_address not in self._user_ids:
             self._let_in(user_id, name, rooms, client_address)
             self._transcript.has_heard(user_id, min(max(0, heard), MAX_NUMBER))
@@ -219,8 +220,10 @@ class ChatServer:
             self._seats[user_id] = Seat(address)
         self._user_ids[address] = user_id
         self._change(changes)
-        name = changes[user_id]["name"]
+        name, lines = changes[user_id]["name"], self._seats[user_id].lines
         for room in changes[user_id]["rooms"]:
+            if user_id in users and lines.wait_s(time.monotonic()):
+                break  # comes back all the time: others need not know of each
             is_back = user_id in users or rooms
             self._notify(users, room, f"{name} is back" if is_back else f"{name} joined {room}", but=user_id)
 
