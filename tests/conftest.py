@@ -33,6 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "crosses_threads: runs a second time in a process under patch_all()")
     config.addinivalue_line("markers", "pure: subclasses, replaces or counts what a compiled build seals")
     config.addinivalue_line("markers", "looks_beside: comes last, when what runs beside has run")
+    config.addinivalue_line("markers", "long: takes tens of seconds; runs with `-m long`")
     config.addinivalue_line("markers", "slow: takes minutes, in real time; runs only with `-m slow`")
     config.stash[REAL_STDERR] = os.dup(2)  # while a test runs, 2 is pytest's
 
@@ -40,8 +41,9 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     items.sort(key=_looks_beside)
-    if "slow" not in config.option.markexpr:
-        items[:] = [item for item in items if item.get_closest_marker("slow") is None]
+    for marker in ("long", "slow"):
+        if marker not in config.option.markexpr:
+            items[:] = [item for item in items if item.get_closest_marker(marker) is None]
     if IS_COMPILED:
         items[:] = [item for item in items if item.get_closest_marker("pure") is None]
     if IS_PATCHED:

@@ -1,4 +1,4 @@
-"""Ten minutes of chat over a bad line, in virtual time: the demo's own server and clients."""
+"""Minutes of chat over a bad line, in virtual time: the demo's own server and clients."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from demos.chat.server import ChatServer
 from demos.chat.shared import STEP_S, Line
 from pygase_gevent.testing import LinkOptions, VirtualLink, VirtualNetwork
 
-TEN_MINUTES_S = 600.0
+MINUTE_S, TEN_MINUTES_S = 60.0, 600.0
 SETTLING_S = 20.0
 LINE = LinkOptions(loss=0.2, delay_s=0.05, jitter_s=0.02, duplicate=0.02, corrupt=0.02)
 LOST = "* connection lost, trying to get it back"
@@ -65,12 +65,14 @@ class Person:
         self.screen.append(formatted(line))
 
 
-def chat(network: VirtualNetwork, house: House, number_of_people: int, *, accidents: int = 0) -> None:
+def chat(
+    network: VirtualNetwork, house: House, number_of_people: int, *, talk_s: float, accidents: int
+) -> None:
     """Every other accident is a line that dies, the others are a server that does."""
     people = [Person(network, house.port, f"p{number}") for number in range(number_of_people)]
     time.sleep(SETTLING_S)
-    ends_at = time.monotonic() + TEN_MINUTES_S
-    accidents_at = [TEN_MINUTES_S * (1 + number) / (1 + accidents) for number in range(accidents)]
+    ends_at = time.monotonic() + talk_s
+    accidents_at = [talk_s * (1 + number) / (1 + accidents) for number in range(accidents)]
     while (left_s := ends_at - time.monotonic()) > 0:
         if accidents_at and left_s < accidents_at[-1]:
             accidents_at.pop()
@@ -97,14 +99,17 @@ def chat(network: VirtualNetwork, house: House, number_of_people: int, *, accide
     house.shutdown()
 
 
+@pytest.mark.parametrize(
+    ("talk_s", "accidents"), [(MINUTE_S, 2), pytest.param(TEN_MINUTES_S, 3, marks=pytest.mark.long)]
+)
 @pytest.mark.virtual_network(seed=1, real_limit_s=120)
-def test_nobody_misses_a_line_in_ten_minutes_at_20_percent_loss(
-    virtual_network: VirtualNetwork, tmp_path: Path
+def test_nobody_misses_a_line_in_minutes_at_20_percent_loss(
+    talk_s: float, accidents: int, virtual_network: VirtualNetwork, tmp_path: Path
 ) -> None:
-    chat(virtual_network, House(tmp_path / "transcript"), 3, accidents=3)
+    chat(virtual_network, House(tmp_path / "transcript"), 3, talk_s=talk_s, accidents=accidents)
 
 
 @pytest.mark.slow
 @pytest.mark.virtual_network(seed=1, real_limit_s=900)
 def test_twenty_people_miss_no_line_either(virtual_network: VirtualNetwork, tmp_path: Path) -> None:
-    chat(virtual_network, House(tmp_path / "transcript"), 20, accidents=10)
+    chat(virtual_network, House(tmp_path / "transcript"), 20, talk_s=TEN_MINUTES_S, accidents=10)
