@@ -249,6 +249,20 @@ def test_beside_a_field_of_another_shape_it_is_dark() -> None:
     pygame.quit()
 
 
+def test_where_sdl_finds_no_screen_nobody_plays_unseen() -> None:
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("SDL_VIDEODRIVER", "DISPLAY", "WAYLAND_DISPLAY")
+    }
+    command = [sys.executable, "-m", "demos.pong", "--view", "window", "--port", "0", "--seconds", "20"]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=LIMIT_S, stdin=subprocess.DEVNULL
+    )
+    assert done.returncode != 0
+    assert "no window can be opened" in done.stderr and "--view terminal" in done.stderr
+
+
 def test_spectators_and_the_queue_are_drawn_without_a_seat(players: list[PongClient]) -> None:
     with ExitStack() as stack:
         third = PongClient("Max")

@@ -69,7 +69,7 @@ class Meter:
         stats, rates, scene = self.stats, self.rates, self._scene
         lines = [
             f"round trip {stats.round_trip_s * 1000:.0f} ms, jitter {stats.jitter_s * 1000:.0f} ms",
-            f"loss {stats.loss:.1%}, {stats.packets_lost} of {stats.packets_sent} lost",
+            f"loss {stats.loss:.1%} of late",
             f"sends {rates.sent:.0f} packets/s, {rates.sent_bytes / 1000:.1f} kB/s",
             f"gets {rates.received:.0f} packets/s, {rates.received_bytes / 1000:.1f} kB/s",
         ]

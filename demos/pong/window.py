@@ -37,6 +37,8 @@ QUIT_KEYS = {pygame.K_q, pygame.K_ESCAPE}
 MEASURED_FRAMES = 60 * 600
 WindowError = pygame.error
 """There is no screen."""
+UNSEEN = ("offscreen", "dummy")
+"""SDL's drivers that nobody sees; it takes one by itself where nothing else works."""
 
 
 class Window:
@@ -170,6 +172,9 @@ class Window:
 
     def _open(self) -> None:
         pygame.display.init()
+        driver = pygame.display.get_driver()
+        if driver in UNSEEN and os.environ.get("SDL_VIDEODRIVER") != driver:
+            raise WindowError("there is no screen that SDL can draw on")
         if pygame.display.get_driver() == "x11":
             # Else SDL makes a texture of the window, which without a GPU costs five times as much. (Other
             # drivers know nothing else.)
