@@ -59,7 +59,9 @@ def test_names_rooms_and_private_messages(server: str, start: Start) -> None:
     second = start("ben", "--join", server)
     second.reads_until("* in lobby: ann, ben")
     third = start("Ann", "--join", server)
-    assert "* the name Ann is not free: you are Ann2" in third.reads_until("* in lobby: ann, Ann2, ben")
+    assert "* the name Ann is taken, or not allowed: you are Ann2" in third.reads_until(
+        "* in lobby: ann, Ann2, ben"
+    )
     third.says("/join Attic", "alone", "/msg BEN psst", "/me waves", "/rooms", "/leave", "back")
     assert third.reads_until("<Ann2> back") == [
         "* Ann2 joined attic",

@@ -14,7 +14,7 @@ from demos.chat.lines import LineByLine
 from demos.chat.server import ChatServer
 from demos.chat.shared import DEFAULT_PORT, STEP_S
 from demos.chat.transcript import check_writable
-from demos.processes import format_address, has_terminal, parse_address, run_program, run_server
+from demos.processes import format_address, has_terminal, parse_address, parse_port, run_program, run_server
 from pygase_gevent import get_available_ip_addresses
 
 if TYPE_CHECKING:
@@ -54,7 +54,9 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--host", default="localhost", help="address the server listens on; 0.0.0.0 for a LAN"
     )
-    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="port of the server (%(default)s)")
+    parser.add_argument(
+        "--port", type=parse_port, default=DEFAULT_PORT, help="port of the server (%(default)s)"
+    )
     parser.add_argument("--name", default=getpass.getuser(), help="your name (%(default)s)")
     parser.add_argument(
         "--transcript",

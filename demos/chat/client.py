@@ -127,7 +127,7 @@ class ChatClient:
         for room in (*answer["rooms"], PRIVATE):
             self._read_history(room)
         if answer["name"] != self.name:
-            self.notice(f"the name {self.name} is not free: you are {answer['name']}")
+            self.notice(f"the name {self.name} is taken, or not allowed: you are {answer['name']}")
             self.name = answer["name"]
         if is_new:
             self.notice(f"{self.name} joined {rules.LOBBY}")

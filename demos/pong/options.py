@@ -7,7 +7,7 @@ import getpass
 from pathlib import Path
 
 from demos.pong.shared import DEFAULT_PORT
-from demos.processes import ENDS_WITH_PARENT, parse_address
+from demos.processes import ENDS_WITH_PARENT, parse_address, parse_port
 from pygase_gevent.testing import LinkOptions
 
 PROGRAM = "demos.pong"
@@ -29,7 +29,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help="run only the server, on this address of the machine (default: on all of them)",
     )
     parser.add_argument(
-        "--port", type=int, help=f"the server's port (default: {DEFAULT_PORT} with --host, else any free one)"
+        "--port",
+        type=parse_port,
+        help=f"the server's port (default: {DEFAULT_PORT} with --host, else any free one)",
     )
     parser.add_argument("--name", default=_user(), help="your name (default: %(default)s)")
     parser.add_argument("--bots", action="store_true", help="let a bot play for you")
