@@ -17,6 +17,7 @@ from pygase_gevent.config import Config
 from pygase_gevent.errors import AlreadyRunningError, ArgumentTypeError, PygaseError
 from pygase_gevent.event import Event, Handler, UniversalEventHandler
 from pygase_gevent.gamestate import GameState, GameStateStore, GameStateUpdate, GameStatus
+from pygase_gevent.handling import HandlerLog
 from pygase_gevent.hub.environment import Environment, current_environment
 from pygase_gevent.hub.process import forget_fork, on_fork
 from pygase_gevent.hub.signal import Signal, hub_of_this_thread
@@ -78,6 +79,7 @@ class GameStateMachine:
         self._environment = environment
         self._event_handler = UniversalEventHandler()
         self._lock = allocate_lock()
+        self._log = HandlerLog(self._config)
         self._queue = WireQueue(self._config)
         self._run: _Run | None = None
         self._ended = Signal()
@@ -335,10 +337,10 @@ class GameStateMachine:
         """Count and log the error being handled."""
         if item is None:
             self.time_step_errors += 1
-            logger.exception("time_step failed; the step changes nothing")
+            self._log.raised("game loop", "time_step")
         else:
             self.handler_errors[item.name] += 1
-            logger.exception("%s from client %s failed; it changes nothing", item, item.client_address)
+            self._log.raised(f"client {item.client_address}", str(item))
 
     def _changes_of_time_step(self, game_state: GameState, dt: float) -> dict[str, Any] | None:
         try:
