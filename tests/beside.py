@@ -20,7 +20,19 @@ MOSTLY_WAIT = (
     "test_hub_probed.py",
     "test_interrupted.py",
 )
-"""What a run of everything leaves to a process beside it."""
+"""Integration tests, and others that mostly wait for processes."""
+PROGRAMS = (
+    "test_benchmarks.py",
+    "test_blocked.py",
+    "test_docs_testing.py",
+    "test_lossy.py",
+    "test_main.py",
+    "test_readme.py",
+    *sorted(path.name for pattern in ("test_demo_*.py", "test_monkey*.py") for path in TESTS.glob(pattern)),
+)
+"""Demos, legacy programs, the command line: whole programs."""
+APART = {"integration": MOSTLY_WAIT, "programs": PROGRAMS}
+"""What a run of everything leaves to processes beside it, by their names."""
 
 
 class Beside:
@@ -63,6 +75,6 @@ def start_patched() -> Beside:
     return Beside(str(TESTS / "run_patched.py"), "-m", "crosses_threads and not slow")
 
 
-def start_integration() -> Beside:
-    """The integration tests, and others that mostly wait for processes."""
-    return Beside("-m", "pytest", *(str(TESTS / name) for name in MOSTLY_WAIT))
+def start_apart(name: str) -> Beside:
+    """One of the groups that are `APART`."""
+    return Beside("-m", "pytest", *(str(TESTS / path) for path in APART[name]))

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pygase_gevent.protocol import session
-from tests.beside import MOSTLY_WAIT, Beside, start_integration, start_patched
+from tests.beside import APART, Beside, start_apart, start_patched
 
 pytest_plugins = "pygase_gevent.testing.plugin"  # as the entry point does where it is installed
 
@@ -49,17 +49,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if IS_PATCHED:
         items[:] = [item for item in items if not _looks_beside(item)]
     elif sum(map(_looks_beside, items)) > 1:  # a run of everything
-        items[:] = [item for item in items if not set(MOSTLY_WAIT) & set(item.path.parts)]
+        apart = {path for paths in APART.values() for path in paths}
+        items[:] = [item for item in items if not apart & set(item.path.parts)]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     if not session.config.option.collectonly:
         beside = session.config.stash[BESIDE] = {}
         for item in filter(_looks_beside, session.items):
-            is_patched = item.name.endswith("[patched]")
-            beside["patched" if is_patched else "integration"] = (
-                start_patched() if is_patched else start_integration()
-            )
+            name = item.name[:-1].rpartition("[")[2]
+            beside[name] = start_patched() if name == "patched" else start_apart(name)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -78,6 +78,7 @@ def cycle_in_greenlets() -> None:
 def make_backend() -> Backend:
     backend = Backend(GameState(steps=0), lambda state, dt: {"steps": state.steps + 1}, config=QUICK)
     backend.server.register_event_handler("ADD", lambda a, b: a + b)
+    backend.server.register_event_handler("PONG", lambda: None)
     return backend
 
 

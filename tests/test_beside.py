@@ -2,20 +2,21 @@
 
 conftest.py starts those processes when the run begins, and puts these tests last. Every test that
 crosses threads runs once more in a process where `gevent.monkey.patch_all()` came first. The
-integration tests, which mostly wait, have a process of their own in a run of everything.
+integration tests, which mostly wait, have a process of their own in a run of everything, and so have the
+tests of whole programs.
 """
 
 from __future__ import annotations
 
 import pytest
 
-from tests.beside import Beside
+from tests.beside import APART, Beside
 
 LIMIT_S = 180
 
 
 @pytest.mark.looks_beside
-@pytest.mark.parametrize("run", ["patched", "integration"])
+@pytest.mark.parametrize("run", ["patched", *APART])
 def test_beside(run: str, beside: dict[str, Beside]) -> None:
     returncode, output = beside[run].result(LIMIT_S)
     if returncode is None:
