@@ -239,10 +239,8 @@ class NetworkLoop:
         self.request_turn()
 
     def _after_fork(self) -> None:
-        """In a child process: the socket is the parent's."""
+        """In a child process: the parent goes on with this run. The socket looks after itself."""
         is_forked_here = self.bridge.is_owner_thread()
         self.bridge.after_fork()
-        if self.socket is not None:
-            self.socket.after_fork()
         if is_forked_here:  # in a handler, say: what ran there goes on in the child, and ends
             self.request_stop()

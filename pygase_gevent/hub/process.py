@@ -1,7 +1,7 @@
 """What has to happen to the whole process: at the interpreter's exit, and in the child of a fork.
 
-These two registries are the library's only module-level mutable state. They are plain dicts whose
-single operations the interpreter makes atomic; each is copied before it is walked.
+These two registries, and the gate of forks, are the library's only module-level mutable state. They are plain
+dicts whose single operations the interpreter makes atomic; each is copied before it is walked.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ import atexit
 import logging
 import os
 import time
+from _thread import RLock
 from collections.abc import Callable
 from typing import Protocol
+
+from pygase_gevent.locks import allocate_rlock
 
 logger = logging.getLogger("pygase_gevent.hub")
 
@@ -39,6 +42,7 @@ class RunningThread(Protocol):
 
 _threads: dict[int, RunningThread] = {}
 _fork_callbacks: dict[object, Callable[[], None]] = {}
+_fork_gate = allocate_rlock()
 
 
 def enter_thread(thread: RunningThread) -> None:
@@ -76,6 +80,14 @@ def forget_fork(callback: Callable[[], None]) -> None:
     _fork_callbacks.pop(callback, None)
 
 
+def no_fork() -> RLock:
+    """Held while something is opened and registered with `on_fork`: forks of other threads wait for its end.
+
+    For what takes microseconds and waits for nothing.
+    """
+    return _fork_gate
+
+
 def _at_exit() -> None:
     """Holds the interpreter for non-daemon threads; asks daemon threads to end, and waits a little."""
     try:
@@ -94,6 +106,7 @@ def _at_exit() -> None:
 
 
 def _after_fork_in_child() -> None:
+    _fork_gate.release()
     callbacks = list(_fork_callbacks.values())
     threads = list(_threads.values())
     _fork_callbacks.clear()
@@ -109,4 +122,8 @@ def _after_fork_in_child() -> None:
 
 atexit.register(_at_exit)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    os.register_at_fork(
+        before=_fork_gate.acquire,
+        after_in_parent=_fork_gate.release,
+        after_in_child=_after_fork_in_child,
+    )

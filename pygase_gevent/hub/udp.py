@@ -21,6 +21,7 @@ from gevent.socket import wait_write
 
 from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError
+from pygase_gevent.hub.process import forget_fork, no_fork, on_fork
 from pygase_gevent.hub.signal import hub_of_this_thread
 from pygase_gevent.protocol.address import Address, normalize_address
 
@@ -62,7 +63,9 @@ class UdpSocket:
             bind = resolve(*bind)[0]
             serves_both = bind[0] == "::"
         self.family = socket.AF_INET6 if ":" in bind[0] else socket.AF_INET
-        self._socket = _make_socket(self.family, socket.SOCK_DGRAM)
+        with no_fork():  # or the child of a fork right now would hold a socket that nobody there knows
+            self._socket = _make_socket(self.family, socket.SOCK_DGRAM)
+            on_fork(self.after_fork)
         try:
             self._socket.setblocking(False)
             if self.family == socket.AF_INET6:
@@ -72,6 +75,7 @@ class UdpSocket:
             self._socket.bind(bind)
             self.address: Address = normalize_address(self._socket.getsockname())
         except OSError as error:
+            forget_fork(self.after_fork)
             self._socket.close()
             raise OSError(
                 error.errno, f"cannot listen on UDP {bind[0]} port {bind[1]}: {error.strerror}"
@@ -153,6 +157,7 @@ class UdpSocket:
         if self.is_closed:
             return
         self.is_closed = True
+        forget_fork(self.after_fork)
         self._read_watcher.stop()
         self._read_watcher.close()
         self._socket.close()
