@@ -49,7 +49,7 @@ def nested(depth: int) -> Any:
     return value
 
 
-# --- the list of the issue --------------------------------------------------------------------------
+# --- data of every kind that cannot travel, and of every kind that can
 
 
 @pytest.mark.crosses_threads
