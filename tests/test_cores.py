@@ -32,6 +32,14 @@ def joined_world(seed: int = 1, **options: object) -> tuple[CoreWorld, VirtualCl
     return world, client
 
 
+def resuming_world(**options: object) -> tuple[CoreWorld, VirtualClient]:
+    """A joined client whose lines are cut, and that has begun to resume."""
+    world, client = joined_world(**options)
+    world.cut()
+    assert world.run(5, lambda: client.core.phase is ClientPhase.RESUMING)
+    return world, client
+
+
 def make_token(
     world: CoreWorld,
     *,
@@ -248,9 +256,7 @@ def test_many_drops_in_a_row_are_all_resumed() -> None:
 def test_an_attempt_that_moves_on_is_not_given_up_for_the_next() -> None:
     # Its response used to reach the server after the client had turned to its next ticket, which the
     # server then refused for 5 s: it had a connection with that address already.
-    world, client = joined_world(line=LinkOptions(delay_s=0.2))
-    world.cut()
-    assert world.run(5, lambda: client.core.phase is ClientPhase.RESUMING)
+    world, client = resuming_world(line=LinkOptions(delay_s=0.2))
     world.run(world.config.handshake_attempt_s - 0.6)
     world.cut(False)
     assert world.run(1.5, lambda: client.is_connected)
@@ -263,9 +269,7 @@ def resumes_within(world: CoreWorld, client: VirtualClient, seconds: float) -> b
 
 def test_a_nat_rebind_in_the_middle_of_a_handshake_costs_a_second() -> None:
     # The ticket in use used to be bound to the address that was no more, for 5 s.
-    world, client = joined_world()
-    world.cut()
-    assert world.run(5, lambda: client.core.phase is ClientPhase.RESUMING)
+    world, client = resuming_world()
     world.line_of(client).cut(up=False, down=True)
     world.run(0.5)
     client.rebind()
@@ -274,9 +278,7 @@ def test_a_nat_rebind_in_the_middle_of_a_handshake_costs_a_second() -> None:
 
 
 def test_a_nat_rebind_after_every_ticket_was_shown_costs_nothing() -> None:
-    world, client = joined_world()
-    world.cut()
-    assert world.run(5, lambda: client.core.phase is ClientPhase.RESUMING)
+    world, client = resuming_world()
     world.line_of(client).cut(up=False, down=True)
     world.run(10.0)
     client.rebind()
@@ -287,9 +289,7 @@ def test_a_nat_rebind_after_every_ticket_was_shown_costs_nothing() -> None:
 @pytest.mark.parametrize("round_trip_s", [1.04, 1.6, 3.0])
 def test_a_line_that_became_slow_is_resumed_over(round_trip_s: float) -> None:
     # Its tickets used to be changed each second, and every challenge came for the one before.
-    world, client = joined_world()
-    world.cut()
-    assert world.run(5, lambda: client.core.phase is ClientPhase.RESUMING)
+    world, client = resuming_world()
     world.line_of(client).set_options(LinkOptions(delay_s=round_trip_s / 2))
     world.cut(False)
     # Three tickets for a second each, then one that is waited for: request, response, welcome.
@@ -298,9 +298,7 @@ def test_a_line_that_became_slow_is_resumed_over(round_trip_s: float) -> None:
 
 def test_a_server_restarted_in_the_middle_of_a_handshake_costs_a_second() -> None:
     # Its challenge is nothing to the new run, and used to be answered for 5 s.
-    world, client = joined_world()
-    world.cut()
-    assert world.run(5, lambda: client.core.phase is ClientPhase.RESUMING)
+    world, client = resuming_world()
     world.cut(False)
     assert world.run(1, lambda: world.sent_by(client)[-1][0] & 0xF == PacketType.RESPONSE)
     world.cut()
@@ -343,9 +341,7 @@ def test_a_shut_down_server_that_runs_again_remembers() -> None:
 
 def test_a_shutdown_in_the_middle_of_a_handshake_does_not_spend_the_ticket() -> None:
     # The request was taken and its challenge lost: the server used to refuse the ticket in its next run.
-    world, client = joined_world()
-    world.cut()
-    assert world.run(5, lambda: client.core.phase is ClientPhase.RESUMING)
+    world, client = resuming_world()
     world.line_of(client).cut(up=False, down=True)
     world.run(0.3)
     world.server.stop()
