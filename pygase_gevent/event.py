@@ -136,14 +136,15 @@ class Handler:
 
     Args:
         function: called with an event's arguments, and those of the library's that it takes.
+        label: names it in the log.
 
     Raises:
         ArgumentTypeError: not callable, or a coroutine function, which nobody would await.
     """
 
-    __slots__ = ("_takes_any", "_takes_names", "function")
+    __slots__ = ("_takes_any", "_takes_names", "function", "label")
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], label: str = "") -> None:
         if not callable(function):
             raise ArgumentTypeError(f"{type(function).__name__!r} object is not callable")
         if inspect.iscoroutinefunction(function):
@@ -151,6 +152,7 @@ class Handler:
                 f"{function!r} is a coroutine function; handlers are plain functions, which may block"
             )
         self.function = function
+        self.label = label
         self._takes_any, self._takes_names = _keywords_taken(function)
 
     def __call__(self, args: list[Any], kwargs: dict[str, Any], library_kwargs: dict[str, Any]) -> Any:
@@ -175,13 +177,17 @@ class UniversalEventHandler:
             ArgumentTypeError: `event_type` is no `str`, or `function` is not callable or a
                 coroutine function.
         """
-        handler = Handler(function)
+        handler = Handler(function, f"handler of event {event_type!r}")
         self._handlers = {**self._handlers, _check_event_type(event_type): handler}
         logger.debug("registered a handler for events of type %s", event_type)
 
     def has_event_type(self, event_type: str) -> bool:
         """Whether a handler is registered for `event_type`."""
         return event_type in self._handlers
+
+    def find(self, event_type: str) -> Handler | None:
+        """The handler of `event_type`, if one is registered."""
+        return self._handlers.get(event_type)
 
     def handle(self, event: Event, **library_kwargs: Any) -> Any:
         """Call the handler of the event's type and return what it returns.

@@ -60,6 +60,9 @@ class GameStateMachine:
         True
     """
 
+    _only_queues = True
+    """Pushing an event never waits, so a server does it where the event arrives."""
+
     def __init__(
         self,
         game_state_store: GameStateStore,

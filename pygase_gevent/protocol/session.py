@@ -190,6 +190,11 @@ class Session:
         """Whether `next_message` has something."""
         return self._inbox.has_events
 
+    @property
+    def has_calls(self) -> bool:
+        """Whether `next_call` has something."""
+        return self._inbox.has_calls
+
     def next_message(self) -> ReceivedMessage | None:
         """The next received event, oldest first."""
         return self._inbox.next_event()
@@ -338,6 +343,8 @@ class Session:
             )
             messages.redundancy.packet_sent(size, now)
             sent += 1
+            if not (packet.has_misfit or has_messages or has_bulk or connection.probes):
+                break  # as nearly always: all that there was is in it
             # What does not fit beside a welcome goes without one; this burst has begun with one.
             with_welcome = with_welcome and not packet.has_misfit
         return sent
