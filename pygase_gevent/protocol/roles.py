@@ -36,6 +36,11 @@ class Role:
         self._events: deque[SessionEvent] = deque(maxlen=2 + 2 * config.resume_tickets)
         self._states: deque[SessionEvent] = deque(maxlen=config.recent_states)
 
+    @property
+    def has_events(self) -> bool:
+        """Whether `next_event` has something."""
+        return bool(self._events) or bool(self._states)
+
     def next_event(self) -> SessionEvent | None:
         """Control first, then states."""
         if self._events:

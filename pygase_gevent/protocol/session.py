@@ -203,6 +203,11 @@ class Session:
         """The next received result, or else the next call. They never wait behind events."""
         return self._inbox.next_call()
 
+    @property
+    def has_events(self) -> bool:
+        """Whether `next_event` has something."""
+        return bool(self._messages.notices) or self._role.has_events
+
     def next_event(self) -> SessionEvent | None:
         """Whatever else happened: first control, then states, then what became of messages."""
         event = self._role.next_event()
@@ -243,6 +248,14 @@ class Session:
     def loss(self) -> float:
         """Share of packets lost lately, 0 to 1."""
         return self._connection.recovery.lost_share
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether latency or loss are above `config.bad_latency_s` and `config.bad_loss`."""
+        connection, config = self._connection, self._config
+        round_trip = connection.round_trip
+        is_slow = round_trip.has_sample and round_trip.smoothed_s > config.bad_latency_s
+        return is_slow or connection.recovery.lost_share > config.bad_loss
 
     def server_time(self, now: float) -> float | None:
         """On a client: what the server's game clock reads now, seconds; None before the first sample."""
