@@ -106,7 +106,6 @@ LIMITS: dict[str, Limit] = {
     "HalfOpen._challenges": lambda config: config.challenges_per_handshake,
     "UsedTokens._pending": _used_tokens,
     "UsedTokens._spent": _used_tokens,
-    "ReplayWindow._received": lambda config: config.replay_window,
     # A session: packets.
     "SessionStats.drops": _few,
     "Recovery._sent": _in_flight,
