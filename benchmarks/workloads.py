@@ -52,7 +52,8 @@ class Lengths:
 
 
 @contextlib.contextmanager
-def _server(contender: Contender, *options: str) -> Iterator[tuple[Program, int]]:
+def server_of(contender: Contender, *options: str) -> Iterator[tuple[Program, int]]:
+    """A contender's server and its port."""
     with program([*contender.server(), *options], cores()[0]) as server:
         yield server, server.answer(30.0)["port"]
 
@@ -65,7 +66,7 @@ def _client(contender: Contender, workload: str, port: int, *options: str) -> li
 def w2(contender: Contender, lengths: Lengths) -> Figures:
     """Round trips of an event, one at a time."""
     is_raw = contender.name == "bare"
-    with _server(contender, *(["--echo"] if is_raw else [])) as (_, port):
+    with server_of(contender, *(["--echo"] if is_raw else [])) as (_, port):
         options = ("--count", str(lengths.round_trips), "--settle", str(lengths.settle_s))
         command = _client(contender, "w2", port, *options)
         with program(command, cores()[1]) as client:
@@ -86,7 +87,7 @@ def w3(contender: Contender, lengths: Lengths) -> Figures:
 
 
 def _flood(contender: Contender, client_command: Callable[[int], list[str]], lengths: Lengths) -> Figures:
-    with _server(contender) as (server, port):
+    with server_of(contender) as (server, port):
         options = ("--settle", str(lengths.settle_s), "--measure", str(lengths.flood_s))
         with program([*client_command(port), *options], cores()[1]) as client:
             while client.answer()["phase"] != "measuring":
@@ -108,7 +109,7 @@ def w4(contender: Contender, lengths: Lengths, loss: float) -> Figures:
     line = ["--loss", str(loss), "--delay", str(LINE_DELAY_S), "--jitter", str(LINE_JITTER_S)]
     relay_command = [sys.executable, "-m", "benchmarks.peers.relay", *line]
     with (
-        _server(contender) as (server, port),
+        server_of(contender) as (server, port),
         program([*relay_command, "--port", str(port)], load_core) as relay,
     ):
         bad_port = relay.answer(30.0)["port"]
@@ -133,7 +134,7 @@ def w4(contender: Contender, lengths: Lengths, loss: float) -> Figures:
 
 def w5(contender: Contender, lengths: Lengths) -> Figures:
     """What is large."""
-    with _server(contender, "--blob", str(BLOB_BYTES)) as (_, port):
+    with server_of(contender, "--blob", str(BLOB_BYTES)) as (_, port):
         command = _client(contender, "w5", port, "--count", str(lengths.repeats))
         with program(command, cores()[1]) as client:
             done = client.answer()
@@ -165,13 +166,13 @@ def _memory(contender: Contender, kind: str, lengths: Lengths, options: Sequence
     connections = lengths.connections
     if contender.name == "ours":
         options = [*options, "--config", json.dumps(SHORT_LIVES), "--hz", CALM_HZ]
-    with _server(contender, *options) as (server, port):
+    with server_of(contender, *options) as (server, port):
         # What any server fills once: caches, pools, the interpreter's own free lists.
-        _crowd(contender, server, port, FEW, lengths)
+        crowd(contender, server, port, FEW, lengths)
         empty = server.ask("memory")[kind]
-        full, gone_s = _crowd(contender, server, port, connections, lengths)
+        full, gone_s = crowd(contender, server, port, connections, lengths)
         left = server.ask("memory")[kind]
-        again, _ = _crowd(contender, server, port, connections, lengths)
+        again, _ = crowd(contender, server, port, connections, lengths)
     return {
         "gone_s": gone_s,
         "each": (full[kind] - empty) / connections / KIB,
@@ -180,10 +181,18 @@ def _memory(contender: Contender, kind: str, lengths: Lengths, options: Sequence
     }
 
 
-def _crowd(
-    contender: Contender, server: Program, port: int, connections: int, lengths: Lengths
+def crowd(
+    contender: Contender,
+    server: Program,
+    port: int,
+    connections: int,
+    lengths: Lengths,
+    look: Callable[[], object] = lambda: None,
 ) -> tuple[Figures, float | str]:
-    """Memory with so many connected; and how long after they all vanished the server has let go of them."""
+    """Memory with so many connected; and how long after they all vanished the server has let go of them.
+
+    `look` is called when all are there.
+    """
     command = [*contender.load(), "--port", str(port), "--clients", str(connections), "--measure", "600"]
     command += ["--settle", str(lengths.settle_s)]
     if contender.name == "ours":
@@ -194,6 +203,7 @@ def _crowd(
         load.answer()
         time.sleep(lengths.settle_s)
         full = server.ask("memory")
+        look()
         load.vanish()
     gone = time.monotonic()
     while server.ask("people") and time.monotonic() < gone + lengths.gone_limit_s:
