@@ -123,6 +123,7 @@ class ServerCore:
         self._next_sweep = now
         self._plain_peers = 0
         self._adopted: dict[bytes, None] = {}
+        self._receiver: NetcodePeer  # of the payloads that leave now
         self._closing = ClosingPeers(config, self._send_payloads, self._netcode.disconnect)
         self._ready: list[ServerPeer] = []
         self._events: deque[CoreEvent] = deque()
@@ -180,7 +181,7 @@ class ServerCore:
         self._private_key = b""
         self._is_running = False
         for peer in self.sessions.values():
-            peer.attachment = peer.send = None
+            peer.attachment = None
             peer.resume_secret = b""
         self.sessions, self.by_name = {}, {}
         self._closing.clear()
@@ -395,7 +396,6 @@ class ServerCore:
         netcode_peer.timeout_s = min(netcode_peer.timeout_s, self._config.timeout_s)
         peer.attachment = netcode_peer
         peer.remote_address = netcode_peer.address
-        peer.send = self._sender(netcode_peer)
         peer.session.attach(now)
         welcome = Welcome(
             resume_secret=peer.resume_secret,
@@ -409,14 +409,6 @@ class ServerCore:
         self._issue_tickets(peer, now)
         self.flush(peer, now)
         self._mark_ready(peer)
-
-    def _sender(self, netcode_peer: NetcodePeer) -> Callable[[bytes], int]:
-        send_payload = self._netcode.send_payload
-
-        def send(payload: bytes) -> int:
-            return send_payload(netcode_peer, payload, self._now)
-
-        return send
 
     def _issue_tickets(self, peer: ServerPeer, now: float) -> None:
         """New tickets; the client forgets those before."""
@@ -445,7 +437,6 @@ class ServerCore:
         peer = ServerPeer(self.new_session(now), netcode_peer.address, NO_SESSION, {})
         netcode_peer.session = peer
         peer.attachment = netcode_peer
-        peer.send = self._sender(netcode_peer)
         peer.session.attach(now)
         peer.disconnect_reason = reason
         peer.session.queue_close(reason, text, 0, now)
@@ -455,9 +446,15 @@ class ServerCore:
     # --- inside: sessions -----------------------------------------------------------------------
 
     def _send_payloads(self, peer: ServerPeer, now: float) -> None:
-        if peer.attachment is not None and peer.send is not None:
+        netcode_peer = peer.attachment
+        if netcode_peer is not None:
             self._now = now
-            peer.session.send_payloads(now, peer.send)
+            self._receiver = netcode_peer
+            peer.session.send_payloads(now, self._send_to_receiver)
+
+    def _send_to_receiver(self, payload: bytes) -> int:
+        """What `Session.send_payloads` sends with; one for all sessions, of which one sends at a time."""
+        return self._netcode.send_payload(self._receiver, payload, self._now)
 
     def _take_session_events(self, peer: ServerPeer, now: float) -> None:
         while (event := peer.session.next_event()) is not None:
@@ -469,11 +466,10 @@ class ServerCore:
                     self._detach(peer, now)
                 self._leave(peer, DisconnectReason.GOODBYE, event.text)
                 return
-            peer.events.append(event)
+            peer.add_event(event)
 
     def _detach(self, peer: ServerPeer, now: float) -> None:
         peer.attachment = None
-        peer.send = None
         peer.session.detach(now)
 
     def _drop(self, peer: ServerPeer, now: float) -> None:
