@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
             memory.run(clients=options.clients, shown=options.lines, only_left=options.left, group=options.by)
         )
     )
-    remembering.add_argument("--clients", type=int, default=100)
+    remembering.add_argument("--clients", type=int, default=40)
     remembering.add_argument("--lines", type=int, default=40, help="of each table")
     remembering.add_argument("--by", choices=("line", "file"), default="line")
     remembering.add_argument("--left", action="store_true", help="only what is left when all are gone")

@@ -10,6 +10,8 @@ from dataclasses import replace
 from benchmarks.contenders import CONTENDERS
 from benchmarks.workloads import CALM_HZ, FEW, SHORT_LIVES, Lengths, crowd, server_of
 
+PATIENCE = {"timeout_s": 5.0, "resume_after_s": 4.0}
+"""A snapshot of the memory holds the server for longer than a client's second of W6."""
 Row = tuple[str, int, int]
 """A line, the bytes that came there, and in how many blocks."""
 
@@ -26,7 +28,7 @@ def run(*, clients: int, shown: int, only_left: bool, group: str) -> str:
     contender = CONTENDERS["ours"]
     contender.prepare()
     lengths = replace(Lengths(), connections=clients)
-    options = ("--trace-memory", "--config", json.dumps(SHORT_LIVES), "--hz", CALM_HZ)
+    options = ("--trace-memory", "--config", json.dumps({**SHORT_LIVES, **PATIENCE}), "--hz", CALM_HZ)
     with server_of(contender, *options) as (server, port):
         crowd(contender, server, port, FEW, lengths)
         server.ask("mark memory")

@@ -306,12 +306,12 @@ class ServerCore:
     def _take_netcode_events(self, now: float) -> None:
         while (event := self._netcode.next_event()) is not None:
             if isinstance(event, PeerConnected):
-                self._connected(event.peer, now)
+                self._connected(event.peer, event.token, now)
             else:
                 self._disconnected(event.peer, event.reason, now)
 
-    def _connected(self, netcode_peer: NetcodePeer, now: float) -> None:
-        identity = decode_user_data(netcode_peer.user_data, config=self._config)
+    def _connected(self, netcode_peer: NetcodePeer, token: PrivateToken, now: float) -> None:
+        identity = decode_user_data(token.user_data, config=self._config)
         if identity is None:
             self._plain_peers += 1
             netcode_peer.timeout_s = min(netcode_peer.timeout_s, self._config.timeout_s)
@@ -323,13 +323,13 @@ class ServerCore:
         known = self.sessions.get(session_id_of(identity.resume_secret))
         if known is not None:
             self._resume(known, netcode_peer, now)
-        elif identity.resume_secret == NO_SESSION or self._adopts(identity, netcode_peer):
+        elif identity.resume_secret == NO_SESSION or self._adopts(identity, token):
             self._join(netcode_peer, identity, now)
         else:
             text = "the session ended while the client was away"
             self._refuse(netcode_peer, DisconnectReason.SESSION_ENDED, text, now)
 
-    def _adopts(self, identity: Identity, netcode_peer: NetcodePeer) -> bool:
+    def _adopts(self, identity: Identity, token: PrivateToken) -> bool:
         """Whether a ticket of a session unknown here begins a new one.
 
         Another process at this very address must have issued it, not long ago, and no other ticket of
@@ -337,7 +337,7 @@ class ServerCore:
         ticket is as good as its session.)
         """
         age_s = abs(self._unix_time - identity.issued_at)
-        is_ours = any(address in self._own_addresses for address in netcode_peer.token.server_addresses)
+        is_ours = any(address in self._own_addresses for address in token.server_addresses)
         if identity.instance_id == self._instance_id or not is_ours or age_s > self._config.ticket_lifetime_s:
             return False
         if identity.resume_secret in self._adopted:

@@ -108,7 +108,7 @@ LIMITS: dict[str, Limit] = {
     "UsedTokens._spent": _used_tokens,
     "ReplayWindow._received": lambda config: config.replay_window,
     # A session: packets.
-    "SessionStats.drops": _few,
+    "SessionStats._drops": _few,
     "Recovery._sent": _in_flight,
     "Recovery._recently_lost": lambda config: 64,
     "SentPacket.items": lambda config: config.max_events_per_packet,
