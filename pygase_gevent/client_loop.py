@@ -74,7 +74,7 @@ class ClientLoop(NetworkLoop):
         """Begin to connect."""
         environment = self.environment
         self._exchange.watch(self.watchdog)
-        self._exchange.start(environment)
+        self._exchange.start(environment, self.runners)
         self._core.connect(addresses, token, environment.now(), environment.unix_time())
         self._follow_socket()
         self.request_turn()

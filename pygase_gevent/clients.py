@@ -10,7 +10,6 @@ from pygase_gevent.errors import ArgumentTypeError, QueueFullError, UnknownClien
 from pygase_gevent.event import Delivery, UniversalEventHandler
 from pygase_gevent.exchange import Exchange
 from pygase_gevent.handling import HandlerLog
-from pygase_gevent.hub.environment import Timer
 from pygase_gevent.locks import allocate_lock
 from pygase_gevent.outbox import OutgoingMessage
 from pygase_gevent.protocol.address import Address
@@ -27,8 +26,7 @@ class Client:
         peer: the protocol's side of it.
         exchange: events, calls and handlers.
         connection: what the user sees.
-        timer: fires when the session wants to be looked at; `None` while no server runs.
-        timer_at: what it is armed for.
+        timer_at: when the session wants to be looked at; `None` if it does not, or no server runs.
         next_state_at: not before then does it get another state.
         content_version: the store's, if it has told that it has that content; else -1.
     """
@@ -40,7 +38,6 @@ class Client:
         "exchange",
         "next_state_at",
         "peer",
-        "timer",
         "timer_at",
     )
 
@@ -49,7 +46,6 @@ class Client:
         self.peer = peer
         self.exchange = clients.new_exchange(peer, self.wake)
         self.connection = ServerConnection(peer, config, self.exchange.counters)
-        self.timer: Timer | None = None
         self.timer_at: float | None = None
         self.next_state_at = 0.0
         self.content_version = -1

@@ -211,6 +211,11 @@ class Config:
     """Datagrams taken from the kernel before other greenlets get their turn."""
     receive_batch_s: float = 0.002
     """... or processed for this long, whichever is first."""
+    send_slice: int = 32
+    """Clients that are sent to before the kernel's buffer of arrivals is looked at: a state for a thousand of
+    them takes 10 ms and more, in which hundreds of datagrams come."""
+    max_arrived: int = 2048
+    """Datagrams taken out of the kernel's buffer beforehand; the rest waits there."""
     catch_up_s: float = 0.02
     """Datagrams that wait are processed for this long before a timer is believed and others get their turn;
     after a stall again and again, for as long as the stall was."""

@@ -180,9 +180,7 @@ class _Connection:
     @property
     def quality(self) -> str:
         """`'good'`, or `'bad'` above `Config.bad_latency_s` of latency or `Config.bad_loss` of loss."""
-        session, config = self._session, self._config
-        is_bad = session.latency > config.bad_latency_s or session.loss > config.bad_loss
-        return "bad" if is_bad else "good"
+        return "bad" if self._session.is_bad else "good"
 
     @property
     def stats(self) -> ConnectionStats:

@@ -16,7 +16,6 @@ logger = logging.getLogger(__name__)
 
 _DEFAULT_CONFIG = Config()
 
-
 _LIBRARY_NAMES = ("client_address", "game_state", "dt")
 """Keyword arguments that only the library gives to a handler; from the wire they are dropped."""
 
@@ -137,6 +136,7 @@ class Handler:
 
     Args:
         function: called with an event's arguments, and those of the library's that it takes.
+        label: names it in the log.
 
     Attributes:
         takes_game_state: whether it takes an argument of that name.
@@ -151,10 +151,11 @@ class Handler:
         "_takes_dt",
         "_takes_names",
         "function",
+        "label",
         "takes_game_state",
     )
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], label: str = "") -> None:
         if not callable(function):
             raise ArgumentTypeError(f"{type(function).__name__!r} object is not callable")
         if inspect.iscoroutinefunction(function):
@@ -162,6 +163,7 @@ class Handler:
                 f"{function!r} is a coroutine function; handlers are plain functions, which may block"
             )
         self.function = function
+        self.label = label
         self._takes_any, self._takes_names = takes_any, names = _keywords_taken(function)
         self._takes_client_address = takes_any or "client_address" in names
         self._takes_dt = takes_any or "dt" in names
@@ -216,13 +218,17 @@ class UniversalEventHandler:
             ArgumentTypeError: `event_type` is no `str`, or `function` is not callable or a
                 coroutine function.
         """
-        handler = Handler(function)
+        handler = Handler(function, f"handler of event {event_type!r}")
         self._handlers = {**self._handlers, _check_event_type(event_type): handler}
         logger.debug("registered a handler for events of type %s", event_type)
 
     def has_event_type(self, event_type: str) -> bool:
         """Whether a handler is registered for `event_type`."""
         return event_type in self._handlers
+
+    def find(self, event_type: str) -> Handler | None:
+        """The handler of `event_type`, if one is registered."""
+        return self._handlers.get(event_type)
 
     def handle(self, event: Event, **library_kwargs: Any) -> Any:
         """Call the handler of the event's type and return what it returns.
@@ -235,18 +241,10 @@ class UniversalEventHandler:
             ArgumentError: no handler is registered for the event's type.
             Exception: whatever the handler raised.
         """
-        return self.find(event.type)(event.handler_args, event.handler_kwargs, library_kwargs)
-
-    def find(self, event_type: str) -> Handler:
-        """The handler for `event_type`.
-
-        Raises:
-            ArgumentError: none is registered.
-        """
-        handler = self._handlers.get(event_type)
+        handler = self._handlers.get(event.type)
         if handler is None:
-            raise ArgumentError(f"no handler is registered for events of type {event_type!r}")
-        return handler
+            raise ArgumentError(f"no handler is registered for events of type {event.type!r}")
+        return handler(event.handler_args, event.handler_kwargs, library_kwargs)
 
 
 def _check_event_type(event_type: str) -> str:

@@ -40,6 +40,7 @@ from pygase_gevent.hub.watchdog import Watchdog
 from pygase_gevent.outbox import Outbox, OutgoingMessage
 from pygase_gevent.protocol.address import Address
 from pygase_gevent.protocol.session import MessageKind, ReceivedMessage, Session
+from pygase_gevent.runners import HandlerRunners
 
 
 class EventWire(Protocol):
@@ -49,6 +50,7 @@ class EventWire(Protocol):
         """Take an event; `False` means that there is no room now.
 
         A wire may also have `_wants_event(event_type)`; events that it does not want are not decoded for it.
+        One with `_only_queues = True` never waits in either, and is given events where they arrive.
         """
 
 
@@ -83,6 +85,8 @@ class Exchange:
         self.label = label
         self.outbox = Outbox(config, wake, label, lock)
         self.event_wire: EventWire | None = None
+        self._wants_event: Callable[[str], bool] = _yes
+        self._only_queues = False
         self._config = config
         self._handlers = handlers
         self._handling = Handling(label, log)
@@ -98,6 +102,7 @@ class Exchange:
         )
         self._session: Session | None = None
         self._environment: Environment | None = None
+        self._runners: HandlerRunners | None = None
         self._waiting_calls = WaitingCalls(config)
         self._running_calls: dict[Any, None] = {}
         self._is_over = False
@@ -136,12 +141,22 @@ class Exchange:
         self._is_over = False
         self._calls.reopen()
 
-    def start(self, environment: Environment) -> None:
+    def start(self, environment: Environment, runners: HandlerRunners) -> None:
         """There is a hub to send from and to run handlers in."""
         self._environment = environment
+        self._runners = runners
         self.reopen()
         self.outbox.announce()
-        self._queue.start(environment)
+        self._queue.start(runners)
+        if not isinstance(self._queue, PumpQueue):
+            self._begin_calls()  # those that an earlier run has left
+        self.take_arrivals()
+
+    def use_wire(self, wire: EventWire | None) -> None:
+        """Repeat events to this."""
+        self.event_wire = wire
+        self._wants_event = getattr(wire, "_wants_event", _yes)
+        self._only_queues = getattr(wire, "_only_queues", False)
 
     def watch(self, watchdog: Watchdog) -> None:
         """Have this watchdog look after the handlers that run in its hub."""
@@ -150,7 +165,7 @@ class Exchange:
 
     def stop(self) -> list[Any]:
         """The hub goes. Returns the greenlets that are at work, to wait for or to end."""
-        self._environment = None
+        self._environment = self._runners = None
         self._handling.watchdog = None
         self._queue.stop()
         return self.at_work
@@ -159,6 +174,8 @@ class Exchange:
         """The hub goes, and with it the connection. Handlers may end, and hooks are told what happened; what
         else waits is dropped. Where handlers are pumped, all of it waits for `pump`.
         """
+        if self._runners is not None:
+            self._runners.finish()
         wait(self.at_work, timeout=grace_s)
         at_work = self.stop()
         killall(at_work, block=False)
@@ -209,6 +226,15 @@ class Exchange:
         session = self._session
         if session is None:
             return
+        if session.has_calls:
+            self._take_calls(session)
+        if session.has_messages:
+            if self._only_queues and self._queue.is_idle:
+                self._feed_wire(session)
+            else:
+                self._queue.wake()
+
+    def _take_calls(self, session: Session) -> None:
         while (message := session.next_call()) is not None:
             if message.kind is MessageKind.RESULT:
                 if not self._calls.take_result(message.body):
@@ -219,8 +245,33 @@ class Exchange:
                 self._queue.push(self._answer_next)
         if not isinstance(self._queue, PumpQueue):
             self._begin_calls()
-        if session.has_messages:
+
+    def _feed_wire(self, session: Session) -> None:
+        """Events that only the game loop handles need no greenlet: up to the first that needs more."""
+        wire, handlers = self.event_wire, self._handlers
+        for _ in range(self._config.max_wire_events_per_client):
+            message = session.next_message()
+            if message is None:
+                return
+            try:
+                event_type = Event.peek_type(message.body, self._config)
+                if handlers.has_event_type(event_type) or wire is None:
+                    break
+                if not self._wants_event(event_type):
+                    self._count_unhandled(event_type)
+                    continue
+                event = Event.from_bytes(message.body, self._config)
+            except DecodeError:
+                self.counters.drop("malformed_event")
+                continue
+            event.handler_kwargs["client_address"] = self._client_address
+            if wire._push_event(event) is False:
+                break
+        else:
             self._queue.wake()
+            return
+        self._queue.put_back(partial(self._handle_event, message))
+        self._queue.wake()
 
     def message_acked(self, callback: object, *arguments: Any) -> None:
         """A message with this token arrived at the peer: the ack callback is due."""
@@ -248,21 +299,21 @@ class Exchange:
     # --- inside: events -------------------------------------------------------------------------
 
     def _handle_event(self, message: ReceivedMessage) -> None:
-        """Runs in the handler greenlet, or in `pump`."""
+        """Runs in a runner, or in `pump`."""
+        body, config, wire = message.body, self._config, self.event_wire
         try:
-            event_type = Event.peek_type(message.body, self._config)
-            is_known = self._handlers.has_event_type(event_type)
-            wire = self.event_wire
-            is_repeated = wire is not None and getattr(wire, "_wants_event", _yes)(event_type)
-            if not is_known and not is_repeated:  # not worth decoding
+            event_type = Event.peek_type(body, config)
+            handler = self._handlers.find(event_type)
+            is_repeated = wire is not None and self._wants_event(event_type)
+            if handler is None and not is_repeated:  # not worth decoding
                 self._count_unhandled(event_type)
                 return
-            event = Event.from_bytes(message.body, self._config)
+            event = Event.from_bytes(body, config)
         except DecodeError:
             self.counters.drop("malformed_event")
             return
         if wire is not None and is_repeated:
-            repeated = event.copy() if is_known else event
+            repeated = event.copy() if handler is not None else event
             repeated.handler_kwargs["client_address"] = self._client_address
             push = partial(self._repeat, partial(wire._push_event, repeated))
             try:
@@ -270,10 +321,11 @@ class Exchange:
             except GreenletExit:  # the server stops; the session keeps the event
                 self._queue.put_back(partial(self._handle_event, message))
                 raise
-        if is_known:
+        if handler is not None:
             self.counters.events_handled += 1
-            handle = partial(self._handlers.handle, event, **self._library_kwargs)
-            self._handling.run(f"handler of event {event_type!r}", handle)
+            self._handling.run(
+                handler.label, handler, event.handler_args, event.handler_kwargs, self._library_kwargs
+            )
 
     def _repeat(self, push: Callable[[], object]) -> None:
         """Call `push` until there is room. A full wire holds up this connection only, and so its sender."""

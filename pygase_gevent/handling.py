@@ -1,4 +1,4 @@
-"""Where handlers run: one after the other for a connection, in a greenlet or in the caller's `pump`.
+"""Where handlers run: one after the other for a connection, in a runner or in the caller's `pump`.
 
 Both queues take *jobs* (hooks and callbacks, pushed) and *messages* (events, pulled from the
 session one at a time, so that its bounded inbox is where they wait). A hook stands behind the
@@ -17,10 +17,11 @@ from gevent import GreenletExit
 
 from pygase_gevent.config import Config
 from pygase_gevent.connection import HandlerCounters
-from pygase_gevent.hub.environment import Environment, current_environment
+from pygase_gevent.hub.environment import current_environment
 from pygase_gevent.hub.watchdog import Watchdog
 from pygase_gevent.locks import allocate_lock
 from pygase_gevent.protocol.session import ReceivedMessage
+from pygase_gevent.runners import HandlerRunners, Runner
 
 logger = logging.getLogger(__name__)
 
@@ -106,10 +107,10 @@ class Handling:
 
 
 class HandlerQueue:
-    """The jobs and messages of one connection, run in order in a greenlet that lives while there is work.
+    """The jobs and messages of one connection, run in order by a runner while there is work.
 
     Args:
-        config: bounds of the queue, and how long one greenlet goes on without yielding.
+        config: bounds of the queue, and how long one connection goes on before the others have their turn.
         handle: runs the handlers of one message; never raises.
     """
 
@@ -120,25 +121,30 @@ class HandlerQueue:
         self._held_bytes = 0
         self._held_lock = allocate_lock()
         self._next_message: MessageSource | None = None
-        self._run: _Run | None = None
+        self._runners: HandlerRunners | None = None
+        self._is_waiting = False  # for a runner
         self._greenlet: Any = None
 
     # --- in the hub's thread --------------------------------------------------------------------
 
-    def start(self, environment: Environment) -> None:
-        """From now on there is a hub to run in; what waited goes on."""
-        self._run = _Run(environment)
+    def start(self, runners: HandlerRunners) -> None:
+        """From now on there is somebody to run handlers; what waited goes on."""
+        self._runners = runners
+        self._is_waiting = False
         self._greenlet = None  # one of an earlier run that would not end is on its own
         self.wake()
 
     def stop(self) -> None:
         """No new job is begun."""
-        self._run = None
+        self._runners = None
 
     @property
     def at_work(self) -> list[Any]:
-        """The greenlet at work, if there is one."""
-        return [] if self._greenlet is None else [self._greenlet]
+        """The greenlet at work, or about to be, if there is one."""
+        if self._greenlet is not None:
+            return [self._greenlet]
+        runner = None if self._runners is None or not self._is_waiting else self._runners.current
+        return [] if runner is None else [runner.greenlet]
 
     def bind(self, next_message: MessageSource | None) -> None:
         """Pull messages from here from now on; those of the source before go first."""
@@ -170,14 +176,46 @@ class HandlerQueue:
 
     def wake(self) -> None:
         """There may be work."""
-        run = self._run
-        if self._greenlet is None and run is not None:
-            self._greenlet = run.environment.spawn(self._work, run)
+        runners = self._runners
+        if runners is not None and self._greenlet is None and not self._is_waiting:
+            self._is_waiting = True
+            runners.add(self)
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing is at work or waits."""
-        return self._greenlet is None and not self._jobs
+        return self._greenlet is None and not self._is_waiting and not self._jobs
+
+    def run(self, runner: Runner) -> None:
+        """Run what is there, one after the other, until there is no more or the time is up."""
+        self._is_waiting = False
+        runners = self._runners
+        if runners is None or self._greenlet is not None:
+            return
+        self._greenlet = runner.greenlet
+        is_drained = False
+        try:
+            while self._runners is runners and not is_drained and runner.goes_on():
+                is_drained = not self._run_next(runner)
+        finally:
+            if self._runners is runners or self._runners is None:
+                self._greenlet = None
+                if not is_drained:
+                    self.wake()
+
+    def _run_next(self, runner: Runner) -> bool:
+        """Run the next job or message; whether there was one."""
+        runner.is_busy = True
+        if self._jobs:
+            self._jobs.popleft()()
+        else:
+            message = self._next_message() if self._next_message is not None else None
+            if message is None:
+                runner.is_busy = False
+                return False
+            self._handle(message)
+        runner.is_busy = False
+        return True
 
     def _settle(self) -> None:
         """Messages that have arrived take their place before whatever comes now."""
@@ -203,25 +241,6 @@ class HandlerQueue:
         with self._held_lock:
             self._held_bytes -= len(message.body)
         self._handle(message)
-
-    def _work(self, run: _Run) -> None:
-        environment = run.environment
-        try:
-            pause_at = environment.now() + self._config.receive_batch_s
-            while self._run is run:
-                if self._jobs:
-                    self._jobs.popleft()()
-                else:
-                    message = self._next_message() if self._next_message is not None else None
-                    if message is None:
-                        return
-                    self._handle(message)
-                if environment.now() >= pause_at:  # others have handlers, too
-                    environment.sleep(0)
-                    pause_at = environment.now() + self._config.receive_batch_s
-        finally:
-            if self._run is run or self._run is None:
-                self._greenlet = None
 
 
 class PumpQueue(HandlerQueue):
@@ -271,15 +290,6 @@ class PumpQueue(HandlerQueue):
             self._is_full = False
             self._ask_for_more()
         return count
-
-
-class _Run:
-    """From a start to the next stop."""
-
-    __slots__ = ("environment",)
-
-    def __init__(self, environment: Environment) -> None:
-        self.environment = environment
 
 
 class _Hook:

@@ -1,12 +1,13 @@
 """What a running server and a running client have in common: a hub's worth of socket, turns and timers.
 
     receiver greenlet   waits for the socket, takes a batch of datagrams, asks for a turn
-    turn greenlet       spawned once however often it was asked for; runs when the hub has gone
+    turn greenlet       runs once however often it was asked for, when the hub has gone
                         through what is ready: timers that came due, then everything to send
     timers              only say what is due and ask for a turn
 
 So the protocol is entered by two greenlets that never block inside it, and what several handlers
-send in one round of the hub leaves in one batch.
+send in one round of the hub leaves in one batch. Where that is much, it leaves in slices, and between them
+the socket is emptied: the kernel's own buffer holds no more than some hundred datagrams.
 """
 
 from __future__ import annotations
@@ -22,9 +23,14 @@ from pygase_gevent.hub.environment import Environment, Timer
 from pygase_gevent.hub.process import forget_fork, on_fork
 from pygase_gevent.hub.signal import Outcome
 from pygase_gevent.hub.udp import UdpSocket
+from pygase_gevent.hub.worker import Worker
 from pygase_gevent.protocol.address import Address
+from pygase_gevent.runners import HandlerRunners
 
 logger = logging.getLogger(__name__)
+
+CLOCK_EVERY = 8
+"""Datagrams taken between two looks at the clock."""
 
 
 class NetworkLoop:
@@ -41,8 +47,9 @@ class NetworkLoop:
         self.stop_requested: Outcome[None] = Outcome()
         self.bridge = Bridge(config)
         self.watchdog = environment.watchdog(config)
+        self.runners = HandlerRunners(environment, config)
         self.socket: UdpSocket | None = None
-        self._is_turn_due = False
+        self._turner = Worker(self._turn)
         self._is_wake_posted = False
         self._is_core_due = False
         self._core_timer: Timer = environment.timer(self._core_came_due)
@@ -99,9 +106,7 @@ class NetworkLoop:
 
     def request_turn(self) -> None:
         """There is something to send, or may be."""
-        if not self._is_turn_due:
-            self._is_turn_due = True
-            self.environment.spawn(self._turn)
+        self._turner.ask()
 
     def _take_wake(self) -> None:
         self._is_wake_posted = False
@@ -130,11 +135,18 @@ class NetworkLoop:
         if datagrams and self.socket is not None and not self.socket.is_closed:
             self.socket.send_all(datagrams)
 
+    def make_room(self) -> None:
+        """Take datagrams out of the kernel in the middle of much else; they are looked at later."""
+        arrived, config = self._arrived, self.config
+        if self._receiver is not None and self.socket is not None and len(arrived) < config.max_arrived:
+            arrived.extend(self.socket.receive_batch(config.receive_batch, config.receive_batch_s))
+
     def close(self) -> None:
         """Close socket, timers and bridge. Idempotent."""
         forget_fork(self._after_fork)
         self.stop_receiving()
         self._core_timer.close()
+        self._turner.close()
         self.watchdog.close()
         if self.socket is not None:
             self.socket.close()
@@ -169,9 +181,11 @@ class NetworkLoop:
                 self.receive_datagram(data, address, now, unix_time)
             except Exception:
                 logger.exception("a datagram of %s failed; this is a bug in pygase_gevent", address)
-            now = environment.now()
-            if now >= until:
-                break
+            if count % CLOCK_EVERY == 0:
+                now = environment.now()
+                if now >= until:
+                    break
+        now = environment.now()
         self.take_arrivals(now)
         self.request_turn()
         self._arrivals += count
@@ -182,7 +196,6 @@ class NetworkLoop:
         return True
 
     def _turn(self) -> None:
-        self._is_turn_due = False
         if self.socket is None or self.socket.is_closed:
             return
         try:

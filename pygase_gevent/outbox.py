@@ -178,7 +178,8 @@ class Outbox:
             now: the time that unreliable messages live from; `None`: from when they were dispatched.
         """
         session = self._session
-        if session is None:
+        is_idle = not (self._is_announced or self._events.messages or self._calls.messages)
+        if session is None or (is_idle and self._refused is None):
             return
         with self._lock:
             self._is_announced = False

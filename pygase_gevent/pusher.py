@@ -62,10 +62,10 @@ class StatePusher:
         due: list[Client] = []
         next_at = None
         for client in clients:
-            if client.content_version == version or not client.peer.is_connected:
+            if client.content_version == version or client.peer.attachment is None:
                 continue
             if now >= client.next_state_at:
-                self.push(client, now)
+                self._push(client, version, now)
                 due.append(client)
                 continue
             self._have_all = False
@@ -77,12 +77,14 @@ class StatePusher:
 
     def push(self, client: Client, now: float) -> None:
         """Queue the newest state for one client now."""
-        interval_s = self._interval_s * (2.0 if client.connection.quality == "bad" else 1.0)
+        self._push(client, self._store.snapshot()[1], now)
+
+    def _push(self, client: Client, version: int, now: float) -> None:
+        session = client.peer.session
+        interval_s = self._interval_s * (2.0 if session.is_bad else 1.0)
         # A publisher that jitters about the rate itself is not thinned: the next turn counts from
         # when this one was due, up to one interval back.
         client.next_state_at = max(client.next_state_at, now - interval_s) + interval_s
-        version = self._store.snapshot()[1]
-        session = client.peer.session
         session.queue_state(self._encoder, now)
         if session.state_sender.has_newest_content:
             client.content_version = version

@@ -14,6 +14,7 @@ from gevent import killall, wait
 from pygase_gevent.clients import Client, Clients
 from pygase_gevent.config import Config
 from pygase_gevent.connection import Disconnect
+from pygase_gevent.deadlines import Deadlines
 from pygase_gevent.errors import ConnectionClosedError, NotRunningError, QueueFullError
 from pygase_gevent.exchange import EventWire
 from pygase_gevent.gamestate import GameStateStore
@@ -92,7 +93,7 @@ class ServerLoop(NetworkLoop):
         self._event_wire = event_wire
         self._touched: dict[Client, None] = {}
         self._woken: dict[Client, None] = {}
-        self._due: dict[Client, None] = {}
+        self._deadlines = Deadlines(environment.timer(self._deadline_reached))
         self._leaving: list[Client] = []
         self._leaving_timer = environment.timer(self._forget_idle)
         self._pusher = StatePusher(environment, config, store, encoder, self.wake)
@@ -128,9 +129,8 @@ class ServerLoop(NetworkLoop):
             at_work: list[Any] = []
             for client in [*self._clients.by_name.values(), *self._leaving]:
                 at_work += client.exchange.stop()
-                if client.timer is not None:
-                    client.timer.close()
-                    client.timer = client.timer_at = None
+                client.timer_at = None
+            self.runners.close()
             self.close()
             if at_work:
                 wait(at_work, timeout=self.config.handler_grace_s)
@@ -140,6 +140,7 @@ class ServerLoop(NetworkLoop):
     def close(self) -> None:
         self._pusher.close()
         self._leaving_timer.close()
+        self._deadlines.close()
         super().close()
 
     def say_goodbye(self) -> None:
@@ -163,13 +164,15 @@ class ServerLoop(NetworkLoop):
         self._core.receive_datagram(data, address, now, unix_time)
 
     def take_arrivals(self, now: float) -> None:
+        touched = self._touched
         self._take_core_events(now)
         for peer in self._core.take_ready():
             client = peer.user
             if isinstance(client, Client):
-                self._take_session_events(client)
+                if peer.events:
+                    self._take_session_events(client)
                 client.exchange.take_arrivals()
-                self._touched[client] = None
+                touched[client] = None
 
     def next_core_timer(self) -> float | None:
         return self._core.next_timer()
@@ -178,33 +181,54 @@ class ServerLoop(NetworkLoop):
         self._core.handle_timer(now, unix_time)
 
     def send_due(self, now: float) -> list[tuple[bytes, Address]]:
-        core, touched = self._core, self._touched
-        while self._woken:
-            touched[self._woken.popitem()[0]] = None
-        if self._due:
-            due, self._due = self._due, {}
-            for client in due:
-                client.exchange.outbox.move_to_session()
-                core.handle_peer_timer(client.peer, now)
+        core, touched, woken = self._core, self._touched, self._woken
+        while woken:
+            client = woken.popitem()[0]
+            client.exchange.take_arrivals()
+            touched[client] = None
+        if self._handle_deadlines(now):
             self.take_arrivals(now)
         for client in self._pusher.sweep(self._clients.by_name.values(), now):
             touched[client] = None
         if touched:
             self._touched = {}
-            for client in touched:
+            slice_size = self.config.send_slice
+            for count, client in enumerate(touched, 1):
                 self._flush(client, now)
+                if count % slice_size == 0:
+                    self.send(core.datagrams_to_send())
+                    self.make_room()
             self._take_core_events(now)
+        self._deadlines.set_timer(now)
         return core.datagrams_to_send()
 
     # --- inside ---------------------------------------------------------------------------------
 
+    def _handle_deadlines(self, now: float) -> bool:
+        """Let time pass for the sessions whose time has come; whether there were any."""
+        is_any = False
+        for client in self._deadlines.take_due(now):
+            peer = client.peer
+            due = peer.session.next_timer()
+            if due is None or peer.disconnect_reason is not None:
+                continue
+            if due > now:  # it has moved on since
+                self._deadlines.enter(client, due)
+                continue
+            client.exchange.outbox.move_to_session()
+            self._core.handle_peer_timer(peer, now)
+            is_any = True
+        return is_any
+
     def _flush(self, client: Client, now: float) -> None:
         try:
             client.exchange.outbox.move_to_session()
-            client.exchange.take_arrivals()
             self._core.flush(client.peer, now)
-            self._take_session_events(client)
-            self._arm(client, now)
+            if client.peer.events:
+                self._take_session_events(client)
+            due = client.peer.session.next_timer()
+            if due is not None and client.peer.disconnect_reason is None:
+                self._deadlines.enter(client, due)
         except Exception:
             logger.exception("sending to client %s failed; this is a bug in pygase_gevent", client.peer.name)
 
@@ -224,24 +248,15 @@ class ServerLoop(NetworkLoop):
             self.kick(client, DisconnectReason.KICKED, "too slow")
 
     def _begin(self, client: Client) -> None:
-        client.timer = self.environment.timer(lambda: self._came_due(client))
-        client.exchange.event_wire = self._event_wire
+        client.timer_at = None
+        client.exchange.use_wire(self._event_wire)
         client.exchange.watch(self.watchdog)
-        client.exchange.start(self.environment)
+        client.exchange.start(self.environment, self.runners)
         self._touched[client] = None
 
-    def _came_due(self, client: Client) -> None:
-        client.timer_at = None
-        self._due[client] = None
+    def _deadline_reached(self) -> None:
+        self._deadlines.reached()
         self.request_turn()
-
-    def _arm(self, client: Client, now: float) -> None:
-        due = client.peer.session.next_timer()
-        if due is None or client.timer is None:
-            return  # an armed timer that is not needed any more fires in vain, once
-        if client.timer_at is None or due < client.timer_at:
-            client.timer_at = due
-            client.timer.start(max(0.0, due - now))
 
     def _take_session_events(self, client: Client) -> None:
         while (event := client.peer.next_event()) is not None:
@@ -284,11 +299,8 @@ class ServerLoop(NetworkLoop):
         self._clients.remove(client)
         self._tell(client, "on_leave", self._hooks.on_leave)
         client.exchange.end(ConnectionClosedError(f"client {peer.name} left: {reason}", reason.reason))
-        if client.timer is not None:
-            client.timer.close()
-            client.timer = client.timer_at = None
-        for clients in (self._touched, self._due):
-            clients.pop(client, None)
+        client.timer_at = None
+        self._touched.pop(client, None)
         self._leaving.append(client)
         if not self._leaving_timer.active:
             self._leaving_timer.start(_LEAVING_S)

@@ -60,6 +60,9 @@ class GameStateMachine:
         True
     """
 
+    _only_queues = True
+    """Pushing an event never waits, so a server does it where the event arrives."""
+
     def __init__(
         self,
         game_state_store: GameStateStore,
@@ -363,6 +366,7 @@ class GameStateMachine:
         try:
             if isinstance(item, Event):
                 handler = self._event_handler.find(item.type)
+                assert handler is not None, "it had one when it was queued, and they only change"
                 state = seen.view() if handler.takes_game_state else None
                 result = handler.call_in_loop(item.handler_args, item.handler_kwargs, client, state, dt)
             else:

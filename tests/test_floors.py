@@ -33,12 +33,12 @@ FLOORS = {
         """,
     "F2": """
         hub hub.process hub.patching hub.signal hub.thread hub.bridge hub.udp
-        hub.tracer hub.monitor hub.watchdog hub.environment
+        hub.tracer hub.monitor hub.watchdog hub.worker hub.environment
         """,
     "F3": """
         utils tokens connection wire_queue
-        interrupts running mirror calls outbox handling exchange arguments statemachine
-        network_loop clients pusher server_loop client_loop
+        interrupts running mirror calls outbox runners handling exchange arguments statemachine
+        network_loop clients deadlines pusher server_loop client_loop
         """,
     "F4": "server client",
     "F5": "backend",

@@ -396,12 +396,12 @@ class MessageSender(MessageOwner):
     @property
     def has_expiring(self) -> bool:
         """Whether unreliable messages wait that will not wait for ever."""
-        if not self._was_attached:
+        if not self._was_attached or self.queued_events == 0:
             return False
         for channel in self._channels.expiring:
             if channel.waiting:
                 return True
-        return self._detached_at is not None and self.queued_events > 0
+        return self._detached_at is not None
 
     def expire(self, now: float) -> None:
         """Drop unreliable messages that could not leave within their lifetime."""

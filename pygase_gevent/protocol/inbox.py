@@ -10,7 +10,6 @@ larger, the message that a line waits for and the fragments that have a place.
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
 
 from pygase_gevent.config import Config
 from pygase_gevent.protocol.fragments import Reassembly
@@ -23,11 +22,14 @@ MESSAGE_OVERHEAD_BYTES = 64
 """What a kept message is counted with besides its bytes, so that empty ones are bounded too."""
 
 
-class ReceivedMessage(NamedTuple):
+class ReceivedMessage:
     """A message for the application."""
 
-    kind: MessageKind
-    body: bytes
+    __slots__ = ("body", "kind")
+
+    def __init__(self, kind: MessageKind, body: bytes) -> None:
+        self.kind = kind
+        self.body = body
 
 
 class _OrderedStream:
@@ -81,6 +83,11 @@ class Inbox:
         """Whether an event waits."""
         return bool(self._events)
 
+    @property
+    def has_calls(self) -> bool:
+        """Whether a call or result waits."""
+        return bool(self._calls) or bool(self._results)
+
     def next_event(self) -> ReceivedMessage | None:
         """The next event, oldest first."""
         if not self._events:
@@ -102,6 +109,8 @@ class Inbox:
 
     def receive(self, frames: list[MessageFrame], now: float) -> bool:
         """Take the messages of a payload; False if not all were, so that it must not be acknowledged."""
+        if len(frames) == 1 and self._take_simple(frames[0]):
+            return True
         fits = self._has_room(frames)
         if fits:
             for frame in frames:
@@ -116,6 +125,16 @@ class Inbox:
             if frame.kind != MessageKind.EVENT or (has_event_room and self._makes_room(frame)):
                 self._take(frame, now)
         return False
+
+    def _take_simple(self, frame: MessageFrame) -> bool:
+        """Take an event that has no number, the most frequent of all; False if it is something else."""
+        if frame.delivery != UNRELIABLE or frame.number != NO_NUMBER:
+            return False
+        body = frame.body
+        if not self._has_event_room(1, len(body) + MESSAGE_OVERHEAD_BYTES):
+            return False
+        self._deliver(MessageKind.EVENT, body)
+        return True
 
     def _makes_room(self, frame: MessageFrame) -> bool:
         """Whether others wait for this frame: what a line waits for, or a fragment that has a place."""
@@ -153,8 +172,8 @@ class Inbox:
         events = 0
         early_bytes = 0
         early_events = 0
-        starting: set[_Key] = set()
-        heads: dict[int, int] = {}
+        starting: set[_Key] | None = None
+        heads: dict[int, int] | None = None
         for frame in frames:
             if frame.kind == MessageKind.EVENT:
                 events += 1
@@ -165,13 +184,18 @@ class Inbox:
             if delivery >= RELIABLE and self._is_beyond(frame):
                 self._stats.drops[DropReason.OUTSIDE_WINDOW] += 1
                 return False
-            is_large_event = frame.parts and frame.kind == MessageKind.EVENT
-            if is_large_event and not self._has_transfer_room(frame, starting):
-                self._stats.drops[DropReason.TRANSFER_LIMIT] += 1
-                return False
-            if delivery == ORDERED and self._is_early(frame, heads):
-                early_events += 1
-                early_bytes += len(frame.body) + MESSAGE_OVERHEAD_BYTES
+            if frame.parts and frame.kind == MessageKind.EVENT:
+                if starting is None:
+                    starting = set()
+                if not self._has_transfer_room(frame, starting):
+                    self._stats.drops[DropReason.TRANSFER_LIMIT] += 1
+                    return False
+            if delivery == ORDERED:
+                if heads is None:
+                    heads = {}
+                if self._is_early(frame, heads):
+                    early_events += 1
+                    early_bytes += len(frame.body) + MESSAGE_OVERHEAD_BYTES
         if events and not self._has_event_room(events, self._size_of(frames)):
             self._stats.drops[DropReason.INBOX_FULL] += 1
             return False

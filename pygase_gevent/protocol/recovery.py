@@ -145,7 +145,8 @@ class Recovery:
         self._largest_sent = -1
         self._largest_acked = -1
         self.newest_acked_sent_at = 0.0
-        self._last_ack = (-1, -1)
+        self._last_ack_largest = -1
+        self._last_ack_mask = -1
         self._packet_threshold = config.packet_reorder_threshold
         self._time_threshold = 9 / 8
         self._loss_time: float | None = None
@@ -177,24 +178,33 @@ class Recovery:
         largest = self._largest_sent - (self._largest_sent - truncated & 0xFFFF_FFFF)
         if largest < 0:
             return False
-        if self._last_ack == (largest, mask):
+        if largest == self._last_ack_largest and mask == self._last_ack_mask:
             return True
-        self._last_ack = (largest, mask)
-        self._find_spurious_losses(largest, mask, now)
+        self._last_ack_largest, self._last_ack_mask = largest, mask
+        if self._recently_lost:
+            self._find_spurious_losses(largest, mask, now)
         acked = self._take_acked(largest, mask)
         if not acked:
             return True
         newest = acked[-1]
-        if newest.sequence == largest and any(packet.is_ack_eliciting for packet in acked):
-            self._round_trip.add_sample(max(now - newest.sent_at, 1e-6), ack_delay_s)
+        if newest.sequence == largest:
+            for packet in acked:
+                if packet.is_ack_eliciting:
+                    self._round_trip.add_sample(max(now - newest.sent_at, 1e-6), ack_delay_s)
+                    break
         if largest > self._largest_acked:
             self._largest_acked = largest
-        self.newest_acked_sent_at = max(self.newest_acked_sent_at, newest.sent_at)
+        if newest.sent_at > self.newest_acked_sent_at:
+            self.newest_acked_sent_at = newest.sent_at
         self.probe_count = 0
         for packet in acked:
             for item in packet.items:
                 item.on_acked(now)
-        self.detect_losses(now)
+        self._forget_finished()
+        if self._sent and self._sent[0].sequence < self._largest_acked:
+            self.detect_losses(now)
+        else:
+            self._loss_time = None
         return True
 
     def next_timer(self) -> float | None:

@@ -38,6 +38,11 @@ class Role:
         self._max_events = 2 + 2 * config.resume_tickets
         self._events: list[SessionEvent] | None = None
 
+    @property
+    def has_events(self) -> bool:
+        """Whether `next_event` has something."""
+        return self._events is not None
+
     def next_event(self) -> SessionEvent | None:
         """Control first, then states."""
         events = self._events
@@ -158,6 +163,10 @@ class ClientRole(Role):
         self._ticket_numbers = ReceivedNumbers(64, may_skip=True)
         self.state = StateInbox(config, stats)
         self.clock = ServerClock(config)
+
+    @property
+    def has_events(self) -> bool:
+        return self._events is not None or bool(self._states)
 
     def next_event(self) -> SessionEvent | None:
         event = super().next_event()

@@ -203,10 +203,13 @@ class ServerCore:
         if not isinstance(peer, ServerPeer) or peer.disconnect_reason is not None:
             self.stats.drops["plain_peer" if peer is None else "closing"] += 1
             return
-        peer.session.receive_payload(sequence, payload, now)
-        self._take_session_events(peer, now)
+        session = peer.session
+        session.receive_payload(sequence, payload, now)
+        if session.has_events:
+            self._take_session_events(peer, now)
         self._mark_ready(peer)
-        self._take_netcode_events(now)  # a goodbye makes one, which would hold the peer until the next
+        if self._netcode.has_events:  # of a goodbye, which would hold the peer until the next
+            self._take_netcode_events(now)
 
     def datagrams_to_send(self) -> list[tuple[bytes, Address]]:
         """Drain what is to be sent."""
@@ -215,7 +218,8 @@ class ServerCore:
     def flush(self, peer: ServerPeer, now: float) -> None:
         """Send what of this peer's session may leave now."""
         self._send_payloads(peer, now)
-        self._take_session_events(peer, now)
+        if peer.session.has_events:
+            self._take_session_events(peer, now)
 
     def take_ready(self) -> list[ServerPeer]:
         """Peers touched since the last call: drain their messages and events, then flush them."""

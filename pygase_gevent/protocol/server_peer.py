@@ -26,13 +26,13 @@ class ServerPeer:
     """
 
     __slots__ = (
-        "_events",
         "attachment",
         "claims",
         "close_at",
         "disconnect_reason",
         "disconnect_text",
         "encoded_claims",
+        "events",
         "is_ready",
         "leave_at",
         "name",
@@ -69,7 +69,7 @@ class ServerPeer:
         self.next_close_at = 0.0
         self.is_ready = False
         self.user: Any = None
-        self._events: list[SessionEvent] | None = None
+        self.events: list[SessionEvent] | None = None
 
     @property
     def is_connected(self) -> bool:
@@ -78,19 +78,19 @@ class ServerPeer:
 
     def next_event(self) -> SessionEvent | None:
         """The next of the session's events that concern the application (acks, losses)."""
-        events = self._events
+        events = self.events
         if events is None:
             return None
         event = events.pop(0)
         if not events:
-            self._events = None
+            self.events = None
         return event
 
     def add_event(self, event: SessionEvent) -> None:
         """Keep an event for the application."""
-        if self._events is None:
-            self._events = []
-        self._events.append(event)
+        if self.events is None:
+            self.events = []
+        self.events.append(event)
 
 
 @dataclass(frozen=True, slots=True)

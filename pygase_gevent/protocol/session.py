@@ -190,6 +190,11 @@ class Session:
         """Whether `next_message` has something."""
         return self._inbox.has_events
 
+    @property
+    def has_calls(self) -> bool:
+        """Whether `next_call` has something."""
+        return self._inbox.has_calls
+
     def next_message(self) -> ReceivedMessage | None:
         """The next received event, oldest first."""
         return self._inbox.next_event()
@@ -197,6 +202,11 @@ class Session:
     def next_call(self) -> ReceivedMessage | None:
         """The next received result, or else the next call. They never wait behind events."""
         return self._inbox.next_call()
+
+    @property
+    def has_events(self) -> bool:
+        """Whether `next_event` has something."""
+        return bool(self._messages.notices) or self._role.has_events
 
     def next_event(self) -> SessionEvent | None:
         """Whatever else happened: first control, then states, then what became of messages."""
@@ -238,6 +248,14 @@ class Session:
     def loss(self) -> float:
         """Share of packets lost lately, 0 to 1."""
         return self._connection.recovery.lost_share
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether latency or loss are above `config.bad_latency_s` and `config.bad_loss`."""
+        connection, config = self._connection, self._config
+        round_trip = connection.round_trip
+        is_slow = round_trip.has_sample and round_trip.smoothed_s > config.bad_latency_s
+        return is_slow or connection.recovery.lost_share > config.bad_loss
 
     def server_time(self, now: float) -> float | None:
         """On a client: what the server's game clock reads now, seconds; None before the first sample."""
@@ -338,6 +356,8 @@ class Session:
             )
             messages.redundancy.packet_sent(size, now)
             sent += 1
+            if not (packet.has_misfit or has_messages or has_bulk or connection.probes):
+                break  # as nearly always: all that there was is in it
             # What does not fit beside a welcome goes without one; this burst has begun with one.
             with_welcome = with_welcome and not packet.has_misfit
         return sent

@@ -81,7 +81,7 @@ LIMITS: dict[str, Limit] = {
     "ServerCore._ready": _seats,
     "ServerCore._events": _burst,
     "ServerCore._adopted": lambda config: max(config.max_clients, config.min_used_tokens),
-    "ServerPeer._events": _events,
+    "ServerPeer.events": _events,
     "ServerPeer.claims": _few,
     "CoreStats.drops": _few,
     "ClosingPeers._peers": _seats,

@@ -110,6 +110,11 @@ class NetcodeServer:
         self._events: deque[PeerEvent] = deque()
         self._outgoing: list[tuple[bytes, Address]] = []
 
+    @property
+    def has_events(self) -> bool:
+        """Whether `next_event` has something."""
+        return bool(self._events)
+
     def start(self, now: float) -> None:
         """Starts, or starts again: no client is connected, and handshakes under way begin anew."""
         self.stop()
