@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import growth, profiling, setting_up, w1
+from benchmarks import growth, memory, profiling, setting_up, w1
 from benchmarks.contenders import CONTENDERS, Contender
 from benchmarks.plan import FULL, QUICK, Plan, run
 from benchmarks.processes import Failed, Unavailable
@@ -69,6 +69,17 @@ def _parser() -> argparse.ArgumentParser:
     growing.set_defaults(run=lambda options: growth.run(quick=options.quick, as_json=options.json, say=_say))
     growing.add_argument("--quick", action="store_true")
     growing.add_argument("--json", action="store_true")
+
+    remembering = commands.add_parser("memory", help="which lines the bytes of a connection come from")
+    remembering.set_defaults(
+        run=lambda options: print(
+            memory.run(clients=options.clients, shown=options.lines, only_left=options.left, group=options.by)
+        )
+    )
+    remembering.add_argument("--clients", type=int, default=40)
+    remembering.add_argument("--lines", type=int, default=40, help="of each table")
+    remembering.add_argument("--by", choices=("line", "file"), default="line")
+    remembering.add_argument("--left", action="store_true", help="only what is left when all are gone")
     return parser
 
 

@@ -20,11 +20,13 @@ Figures = dict[str, Any]
 EVENTS = 500
 LINE_DELAY_S, LINE_JITTER_S = 0.05, 0.02
 LINE_LIMIT_S = 60.0
-SHORT_LIVES = {"timeout_s": 1.0, "resume_after_s": 0.5, "resume_window_s": 1.0}
-"""So that those who vanished are gone for good after two seconds instead of 35."""
+SHORT_LIVES = {"timeout_s": 1.0, "resume_after_s": 0.5, "resume_window_s": 1.0, "update_cache_size": 16}
+"""So that those who vanished are gone for good after two seconds instead of 35; and that the store's memory
+of updates, which is the game's and no connection's, is full before the measuring begins."""
 FEW = 10
-CALM_HZ = "10"
-"""W6 plays ours at this rate, so that the server keeps up while its memory is traced."""
+CALM_HZ = "5"
+"""W6 plays ours at this rate, so that the server keeps up while its memory is traced; else what is measured
+is mostly the updates that wait for their acknowledgement."""
 KIB = 1024
 
 
@@ -52,7 +54,8 @@ class Lengths:
 
 
 @contextlib.contextmanager
-def _server(contender: Contender, *options: str) -> Iterator[tuple[Program, int]]:
+def server_of(contender: Contender, *options: str) -> Iterator[tuple[Program, int]]:
+    """A contender's server and its port."""
     with program([*contender.server(), *options], cores()[0]) as server:
         yield server, server.answer(30.0)["port"]
 
@@ -65,7 +68,7 @@ def _client(contender: Contender, workload: str, port: int, *options: str) -> li
 def w2(contender: Contender, lengths: Lengths) -> Figures:
     """Round trips of an event, one at a time."""
     is_raw = contender.name == "bare"
-    with _server(contender, *(["--echo"] if is_raw else [])) as (_, port):
+    with server_of(contender, *(["--echo"] if is_raw else [])) as (_, port):
         options = ("--count", str(lengths.round_trips), "--settle", str(lengths.settle_s))
         command = _client(contender, "w2", port, *options)
         with program(command, cores()[1]) as client:
@@ -86,7 +89,7 @@ def w3(contender: Contender, lengths: Lengths) -> Figures:
 
 
 def _flood(contender: Contender, client_command: Callable[[int], list[str]], lengths: Lengths) -> Figures:
-    with _server(contender) as (server, port):
+    with server_of(contender) as (server, port):
         options = ("--settle", str(lengths.settle_s), "--measure", str(lengths.flood_s))
         with program([*client_command(port), *options], cores()[1]) as client:
             while client.answer()["phase"] != "measuring":
@@ -108,7 +111,7 @@ def w4(contender: Contender, lengths: Lengths, loss: float) -> Figures:
     line = ["--loss", str(loss), "--delay", str(LINE_DELAY_S), "--jitter", str(LINE_JITTER_S)]
     relay_command = [sys.executable, "-m", "benchmarks.peers.relay", *line]
     with (
-        _server(contender) as (server, port),
+        server_of(contender) as (server, port),
         program([*relay_command, "--port", str(port)], load_core) as relay,
     ):
         bad_port = relay.answer(30.0)["port"]
@@ -133,7 +136,7 @@ def w4(contender: Contender, lengths: Lengths, loss: float) -> Figures:
 
 def w5(contender: Contender, lengths: Lengths) -> Figures:
     """What is large."""
-    with _server(contender, "--blob", str(BLOB_BYTES)) as (_, port):
+    with server_of(contender, "--blob", str(BLOB_BYTES)) as (_, port):
         command = _client(contender, "w5", port, "--count", str(lengths.repeats))
         with program(command, cores()[1]) as client:
             done = client.answer()
@@ -153,7 +156,7 @@ def w6(contender: Contender, lengths: Lengths) -> Figures:
         "W6 gone after the last packet, s": rss["gone_s"],
     }
     if contender.name == "ours":
-        fewer = replace(lengths, connections=lengths.connections // 3)
+        fewer = replace(lengths, connections=max(1, lengths.connections // 6))
         traced = _memory(contender, "traced", fewer, ("--trace-memory",))
         result["W6 KiB per connection, tracemalloc"] = traced["each"]
         result["W6 KiB left of it when all are gone, tracemalloc"] = traced["left"]
@@ -165,13 +168,13 @@ def _memory(contender: Contender, kind: str, lengths: Lengths, options: Sequence
     connections = lengths.connections
     if contender.name == "ours":
         options = [*options, "--config", json.dumps(SHORT_LIVES), "--hz", CALM_HZ]
-    with _server(contender, *options) as (server, port):
+    with server_of(contender, *options) as (server, port):
         # What any server fills once: caches, pools, the interpreter's own free lists.
-        _crowd(contender, server, port, FEW, lengths)
+        crowd(contender, server, port, FEW, lengths)
         empty = server.ask("memory")[kind]
-        full, gone_s = _crowd(contender, server, port, connections, lengths)
+        full, gone_s = crowd(contender, server, port, connections, lengths)
         left = server.ask("memory")[kind]
-        again, _ = _crowd(contender, server, port, connections, lengths)
+        again, _ = crowd(contender, server, port, connections, lengths)
     return {
         "gone_s": gone_s,
         "each": (full[kind] - empty) / connections / KIB,
@@ -180,10 +183,18 @@ def _memory(contender: Contender, kind: str, lengths: Lengths, options: Sequence
     }
 
 
-def _crowd(
-    contender: Contender, server: Program, port: int, connections: int, lengths: Lengths
+def crowd(
+    contender: Contender,
+    server: Program,
+    port: int,
+    connections: int,
+    lengths: Lengths,
+    look: Callable[[], object] = lambda: None,
 ) -> tuple[Figures, float | str]:
-    """Memory with so many connected; and how long after they all vanished the server has let go of them."""
+    """Memory with so many connected; and how long after they all vanished the server has let go of them.
+
+    `look` is called when all are there.
+    """
     command = [*contender.load(), "--port", str(port), "--clients", str(connections), "--measure", "600"]
     command += ["--settle", str(lengths.settle_s)]
     if contender.name == "ours":
@@ -194,6 +205,9 @@ def _crowd(
         load.answer()
         time.sleep(lengths.settle_s)
         full = server.ask("memory")
+        if (there := server.ask("people")) < connections:
+            raise Failed(f"only {there} of {connections} clients were there when the memory was looked at")
+        look()
         load.vanish()
     gone = time.monotonic()
     while server.ask("people") and time.monotonic() < gone + lengths.gone_limit_s:

@@ -27,10 +27,12 @@ _RAISED = 1
 class OpenCalls:
     """Calls of this side that have no answer yet. Any thread may open one and wait for it."""
 
+    __slots__ = ("_calls", "_config", "_ended", "_last_number", "_lock")
+
     def __init__(self, config: Config) -> None:
         self._config = config
         self._lock = allocate_lock()
-        self._calls: dict[int, Outcome[Any]] = {}
+        self._calls: dict[int, Outcome[Any]] | None = None
         self._last_number = 0
         self._ended: PygaseError | None = None
 
@@ -44,6 +46,8 @@ class OpenCalls:
             if self._ended is None:
                 self._last_number = (self._last_number + 1) & 0xFFFFFFFF
                 number = self._last_number
+                if self._calls is None:
+                    self._calls = {}
                 self._calls[number] = Outcome()
                 return number
         raise self._ended
@@ -61,6 +65,7 @@ class OpenCalls:
             CallTimeoutError: no answer in time.
             PeerError: the connection ended meanwhile.
         """
+        assert self._calls is not None
         try:
             return self._calls[number].wait(timeout)
         except WaitTimeoutError:
@@ -69,7 +74,8 @@ class OpenCalls:
     def forget(self, number: int) -> None:
         """An answer to this call is not awaited (any more)."""
         with self._lock:
-            self._calls.pop(number, None)
+            if self._calls is not None:
+                self._calls.pop(number, None)
 
     def take_result(self, body: bytes) -> bool:
         """An answer arrived; whether it was awaited and could be read."""
@@ -78,7 +84,7 @@ class OpenCalls:
         except DecodeError:
             return False
         with self._lock:
-            call = self._calls.get(number)
+            call = None if self._calls is None else self._calls.get(number)
         if call is None:
             return False
         if returned:
@@ -100,7 +106,7 @@ class OpenCalls:
     def interrupt(self, error: PygaseError) -> None:
         """The session was replaced by a new one: every open call raises `error`."""
         with self._lock:
-            calls = list(self._calls.values())
+            calls = [] if self._calls is None else list(self._calls.values())
         for call in calls:
             call.set_error(error)
 
@@ -112,16 +118,20 @@ class WaitingCalls:
         config: `max_received_events` and `max_received_bytes` bound them.
     """
 
+    __slots__ = ("_bodies", "_config", "_lock", "_size_bytes")
+
     def __init__(self, config: Config) -> None:
         self._config = config
         self._lock = allocate_lock()
-        self._bodies: deque[bytes] = deque()
+        self._bodies: deque[bytes] | None = None
         self._size_bytes = 0
 
     def put(self, body: bytes) -> bool:
         """Keep a call; whether there was room."""
         config = self._config
         with self._lock:
+            if self._bodies is None:
+                self._bodies = deque()
             has_room = (
                 len(self._bodies) < config.max_received_events
                 and self._size_bytes + len(body) <= config.max_received_bytes
@@ -133,6 +143,8 @@ class WaitingCalls:
 
     def take(self) -> bytes | None:
         """The next call, oldest first."""
+        if not self._bodies:
+            return None
         with self._lock:
             if not self._bodies:
                 return None
@@ -143,7 +155,7 @@ class WaitingCalls:
     def clear(self) -> None:
         """Nobody waits for their results any more."""
         with self._lock:
-            self._bodies.clear()
+            self._bodies = None
             self._size_bytes = 0
 
 

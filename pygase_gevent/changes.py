@@ -107,6 +107,39 @@ def combine_changes(first: Tree, second: Tree) -> Tree:
     return combined
 
 
+def combine_all(parts: list[Tree]) -> Tree:
+    """Return changes that do in one step what all of these do, one after the other.
+
+    As `combine_changes` does with two, but what grows is not copied for each of many.
+    """
+    combined: Tree = {}
+    for part in parts:
+        _combine_into(combined, part)
+    return combined
+
+
+def _combine_into(combined: Tree, second: Tree) -> None:
+    """Combine in place. `combined` and the dicts in it that are merges are nobody else's."""
+    for key, later in second.items():
+        if not isinstance(later, dict):
+            combined[key] = later
+        elif key not in combined:
+            combined[key] = _copy_merges(later)
+        else:
+            earlier = combined[key]
+            if isinstance(earlier, dict):
+                _combine_into(earlier, later)
+            else:
+                standing = earlier.value if isinstance(earlier, Replace) else earlier
+                combined[key] = Replace(apply_changes(standing if isinstance(standing, dict) else {}, later))
+
+
+def _copy_merges(changes: Tree) -> Tree:
+    return {
+        key: _copy_merges(change) if isinstance(change, dict) else change for key, change in changes.items()
+    }
+
+
 def _is_same(one: Any, other: Any) -> bool:
     """Equality that tells `1`, `1.0` and `True` apart, at any depth."""
     if one is other:

@@ -31,15 +31,30 @@ class Client:
         content_version: the store's, if it has told that it has that content; else -1.
     """
 
-    __slots__ = ("connection", "content_version", "exchange", "next_state_at", "peer", "timer_at")
+    __slots__ = (
+        "_clients",
+        "connection",
+        "content_version",
+        "exchange",
+        "next_state_at",
+        "peer",
+        "timer_at",
+    )
 
-    def __init__(self, peer: ServerPeer, exchange: Exchange, config: Config) -> None:
+    def __init__(self, peer: ServerPeer, clients: Clients, config: Config) -> None:
+        self._clients = clients
         self.peer = peer
-        self.exchange = exchange
-        self.connection = ServerConnection(peer, config, exchange.counters)
+        self.exchange = clients.new_exchange(peer, self.wake)
+        self.connection = ServerConnection(peer, config, self.exchange.counters)
         self.timer_at: float | None = None
         self.next_state_at = 0.0
         self.content_version = -1
+
+    def wake(self) -> None:
+        """Its outbox or handlers want to be looked at; any thread."""
+        wake = self._clients.wake
+        if wake is not None:
+            wake(self)
 
 
 class Clients:
@@ -114,14 +129,18 @@ class Clients:
 
     def add(self, peer: ServerPeer) -> Client:
         """A session began. The first client ever becomes host."""
-        client: Client
+        client = Client(peer, self, self._config)
+        peer.user = client
+        self.by_name = {**self.by_name, peer.name: client}
+        self.connections = {**self.connections, peer.name: client.connection}
+        if self.host is None and not self._had_host:
+            self.host = peer.name
+        self._had_host = True
+        return client
 
-        def wake() -> None:
-            wake_client = self.wake
-            if wake_client is not None:
-                wake_client(client)
-
-        exchange = Exchange(
+    def new_exchange(self, peer: ServerPeer, wake: Callable[[], None]) -> Exchange:
+        """What carries a client's events and calls."""
+        return Exchange(
             config=self._config,
             handlers=self._handlers,
             log=self._log,
@@ -131,14 +150,6 @@ class Clients:
             client_address=peer.name,
             lock=self._lock,
         )
-        client = Client(peer, exchange, self._config)
-        peer.user = client
-        self.by_name = {**self.by_name, peer.name: client}
-        self.connections = {**self.connections, peer.name: client.connection}
-        if self.host is None and not self._had_host:
-            self.host = peer.name
-        self._had_host = True
-        return client
 
     def remove(self, client: Client) -> None:
         """A session ended for good. A host that leaves has no successor."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple, overload
 
 from pygase_gevent.config import Config
@@ -71,20 +71,34 @@ class Disconnect(NamedTuple):
         return f"{label}: {self.text}" if self.text else label
 
 
-@dataclass(slots=True)
 class HandlerCounters:
     """What became of the events and calls that a connection received."""
 
-    events_handled: int = 0
-    calls_handled: int = 0
-    handler_errors: int = 0
-    unhandled: int = 0
-    blocked: Counter[str] = field(default_factory=Counter)
-    drops: Counter[str] = field(default_factory=Counter)
+    __slots__ = ("_drops", "blocked", "calls_handled", "events_handled", "handler_errors", "unhandled")
+
+    def __init__(self) -> None:
+        self.reset()
 
     def reset(self) -> None:
         """Count from zero: another connection begins."""
-        self.__init__()  # type: ignore[misc]
+        self.events_handled = 0
+        self.calls_handled = 0
+        self.handler_errors = 0
+        self.unhandled = 0
+        self.blocked: Counter[str] = Counter()
+        self._drops: Counter[str] | None = None
+
+    @property
+    def drops(self) -> Counter[str]:
+        """Messages that nobody got, by reason; to count in. Nearly always there are none."""
+        drops = self._drops
+        if drops is None:
+            drops = self._drops = Counter()
+        return drops
+
+    def copy_drops(self) -> Counter[str]:
+        """The same for a reader in any thread."""
+        return Counter(self._drops)
 
     def drop(self, reason: str) -> None:
         """Count a message that nobody gets."""
@@ -148,6 +162,8 @@ class ServerStats:
 class _Connection:
     """What both sides' windows share."""
 
+    __slots__ = ("__weakref__", "_config", "_counters")
+
     def __init__(self, config: Config, counters: HandlerCounters) -> None:
         self._config = config
         self._counters = counters
@@ -171,8 +187,7 @@ class _Connection:
         """Packets and bytes each way, loss, jitter, resends, handlers' errors, drops by reason."""
         session, counters = self._session, self._counters
         stats = session.stats
-        # Copied in one step each: the hub's thread goes on counting.
-        drops = Counter(stats.drops) + Counter(counters.drops) + self._datagram_drops
+        drops = stats.copy_drops() + counters.copy_drops() + self._datagram_drops
         return ConnectionStats(
             packets_sent=stats.packets_sent,
             packets_received=stats.packets_received,
@@ -199,6 +214,8 @@ class _Connection:
 
 class ServerConnection(_Connection):
     """A client as the server sees it: one session, from joining to leaving."""
+
+    __slots__ = ("_peer",)
 
     def __init__(self, peer: ServerPeer, config: Config, counters: HandlerCounters) -> None:
         super().__init__(config, counters)
@@ -249,6 +266,8 @@ class ClientConnection(_Connection):
     Args:
         core: what it is a window to; `None` before the first `connect`.
     """
+
+    __slots__ = ("_core", "_failure", "_idle_session")
 
     def __init__(self, core: ClientCore | None, config: Config, counters: HandlerCounters) -> None:
         super().__init__(config, counters)

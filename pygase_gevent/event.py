@@ -138,11 +138,22 @@ class Handler:
         function: called with an event's arguments, and those of the library's that it takes.
         label: names it in the log.
 
+    Attributes:
+        takes_game_state: whether it takes an argument of that name.
+
     Raises:
         ArgumentTypeError: not callable, or a coroutine function, which nobody would await.
     """
 
-    __slots__ = ("_takes_any", "_takes_names", "function", "label")
+    __slots__ = (
+        "_takes_any",
+        "_takes_client_address",
+        "_takes_dt",
+        "_takes_names",
+        "function",
+        "label",
+        "takes_game_state",
+    )
 
     def __init__(self, function: Callable[..., Any], label: str = "") -> None:
         if not callable(function):
@@ -153,14 +164,44 @@ class Handler:
             )
         self.function = function
         self.label = label
-        self._takes_any, self._takes_names = _keywords_taken(function)
+        self._takes_any, self._takes_names = takes_any, names = _keywords_taken(function)
+        self._takes_client_address = takes_any or "client_address" in names
+        self._takes_dt = takes_any or "dt" in names
+        self.takes_game_state = takes_any or "game_state" in names
 
     def __call__(self, args: list[Any], kwargs: dict[str, Any], library_kwargs: dict[str, Any]) -> Any:
-        """Call the function. Each of `library_kwargs` is passed only if the function takes it."""
-        given = {name: value for name, value in kwargs.items() if name not in _LIBRARY_NAMES}
+        """Call the function. Each of `library_kwargs` is passed only if the function takes it.
+
+        `client_address`, `game_state` and `dt` are the library's: in `kwargs` they come from the wire, and
+        are dropped.
+        """
+        given = kwargs.copy() if kwargs else {}
+        if given:
+            for name in _LIBRARY_NAMES:
+                if name in given:
+                    del given[name]
         for name, value in library_kwargs.items():
             if self._takes_any or name in self._takes_names:
                 given[name] = value
+        return self.function(*args, **given)
+
+    def call_in_loop(
+        self, args: list[Any], kwargs: dict[str, Any], client_address: object, game_state: object, dt: float
+    ) -> Any:
+        """The same with all of the library's arguments, as the game loop has them: once for each event."""
+        given = kwargs.copy()
+        if self._takes_client_address:
+            given["client_address"] = client_address
+        elif "client_address" in given:
+            del given["client_address"]
+        if self.takes_game_state:
+            given["game_state"] = game_state
+        elif "game_state" in given:
+            del given["game_state"]
+        if self._takes_dt:
+            given["dt"] = dt
+        elif "dt" in given:
+            del given["dt"]
         return self.function(*args, **given)
 
 

@@ -7,13 +7,12 @@ in any thread without a lock.
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, overload
 
-from pygase_gevent.changes import apply_changes, combine_changes, reduce_changes
+from pygase_gevent.changes import apply_changes, combine_all, combine_changes, reduce_changes
 from pygase_gevent.codec import DELETE, copy_value, pack
 from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError, ArgumentTypeError, MessageTooLargeError
@@ -206,11 +205,7 @@ class GameStateUpdate(_Attributes):
             ArgumentError: a name belongs to `GameState` itself, or `game_status` is none.
             SerializationError: something in it cannot travel; the message names the place.
         """
-        check_names(changes)
-        copied = copy_value(changes, config=config, marks=True)
-        if "game_status" in copied:
-            copied["game_status"] = GameStatus.check(copied["game_status"])
-        return cls.from_dict(0, copied)
+        return cls.from_dict(0, copy_changes(changes, config))
 
     def __add__(self, other: GameStateUpdate) -> GameStateUpdate:
         """Combine two updates; the one with the higher `time_order` comes last."""
@@ -401,6 +396,23 @@ class GameStateStore:
         self._size_bound_bytes = bound_bytes
 
 
+def copy_changes(changes: dict[str, Any], config: Config) -> dict[str, Any]:
+    """Check and copy a dict of changes; raises as `GameStateUpdate.copy_of` does."""
+    check_names(changes)
+    copied: dict[str, Any] = copy_value(changes, config=config, marks=True)
+    if "game_status" in copied:
+        copied["game_status"] = GameStatus.check(copied["game_status"])
+    return copied
+
+
+_RESERVED_NAMES = frozenset(
+    name
+    for cls in (GameState, GameStateUpdate)
+    for name in (*dir(cls), *dir(type(cls)))
+    if hasattr(cls, name)
+)
+
+
 def check_names(names: Iterable[object]) -> None:
     """Check that these can name attributes of a state.
 
@@ -411,7 +423,7 @@ def check_names(names: Iterable[object]) -> None:
     for name in names:
         if not isinstance(name, str):
             raise ArgumentTypeError(f"the attributes of a state have names of type str, not {name!r}")
-        if hasattr(GameState, name) or hasattr(GameStateUpdate, name):
+        if name in _RESERVED_NAMES:
             raise ArgumentError(f"{name!r} belongs to the library and cannot name an attribute of a state")
 
 
@@ -435,7 +447,7 @@ def _time_order_of(part: _Part) -> int:
 
 
 def _combine_parts(parts: tuple[_Part, ...]) -> dict[str, Any]:
-    return functools.reduce(combine_changes, (changes for _, changes in parts), {})
+    return combine_all([changes for _, changes in parts])
 
 
 def _make_combination(

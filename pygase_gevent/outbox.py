@@ -71,6 +71,19 @@ class Outbox:
             one message to all of them or to none.
     """
 
+    __slots__ = (
+        "_callbacks_due",
+        "_calls",
+        "_config",
+        "_events",
+        "_is_announced",
+        "_label",
+        "_lock",
+        "_refused",
+        "_session",
+        "wake",
+    )
+
     def __init__(
         self, config: Config, wake: Callable[[], None], label: str, lock: LockType | None = None
     ) -> None:
@@ -112,9 +125,7 @@ class Outbox:
 
     def append(self, message: OutgoingMessage) -> bool:
         """Queue a message for which there is room, with the lock held; whether to `wake` after it."""
-        line = self._events if message.kind is MessageKind.EVENT else self._calls
-        line.messages.append(message)
-        line.size_bytes += len(message.body)
+        (self._events if message.kind is MessageKind.EVENT else self._calls).add(message)
         was_announced, self._is_announced = self._is_announced, True
         return not was_announced
 
@@ -214,13 +225,20 @@ class Outbox:
 
 
 class _Line:
-    """Messages in order, and how many bytes they are."""
+    """Messages in order, none before the first, and how many bytes they are."""
 
     __slots__ = ("messages", "size_bytes")
 
     def __init__(self) -> None:
-        self.messages: deque[OutgoingMessage] = deque()
+        self.messages: deque[OutgoingMessage] | None = None
         self.size_bytes = 0
+
+    def add(self, message: OutgoingMessage) -> None:
+        messages = self.messages
+        if messages is None:
+            messages = self.messages = deque()
+        messages.append(message)
+        self.size_bytes += len(message.body)
 
     def has_room(
         self, message: OutgoingMessage, config: Config, more_messages: int = 0, more_bytes: int = 0
@@ -228,7 +246,7 @@ class _Line:
         """Whether a message fits in, with so much more that counts here."""
         size_bytes = self.size_bytes + more_bytes + len(message.body)
         return (
-            len(self.messages) + more_messages < config.max_queued_events
+            len(self.messages or ()) + more_messages < config.max_queued_events
             and size_bytes <= config.max_queued_bytes
         )
 

@@ -6,29 +6,29 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from pygase_gevent.arguments import check_interval
-from pygase_gevent.changes import apply_changes, combine_changes
+from pygase_gevent.changes import apply_changes, combine_all
 from pygase_gevent.config import Config
 from pygase_gevent.errors import AlreadyRunningError, ArgumentTypeError, PygaseError
 from pygase_gevent.event import Event, Handler, UniversalEventHandler
-from pygase_gevent.gamestate import GameState, GameStateStore, GameStateUpdate, GameStatus
+from pygase_gevent.gamestate import GameState, GameStateStore, GameStateUpdate, GameStatus, copy_changes
 from pygase_gevent.handling import HandlerLog
 from pygase_gevent.hub.environment import Environment, current_environment
 from pygase_gevent.hub.process import forget_fork, on_fork
 from pygase_gevent.hub.signal import Signal, hub_of_this_thread
-from pygase_gevent.hub.watchdog import Watchdog
+from pygase_gevent.hub.watchdog import Watch, Watchdog
 from pygase_gevent.locks import allocate_lock
-from pygase_gevent.wire_queue import WireItem, WireQueue
+from pygase_gevent.wire_queue import WireCall, WireItem, WireQueue
 
 logger = logging.getLogger(__name__)
 
-_Part = tuple[WireItem | None, dict[str, Any]]
-"""What changed something in a step (`None`: `time_step`), and the changes."""
+_Part = tuple[WireItem | None, object, dict[str, Any]]
+"""What changed something in a step (`None`: `time_step`), the client it came from, and the changes."""
 
 
 class GameStateMachine:
@@ -84,6 +84,7 @@ class GameStateMachine:
         self._lock = allocate_lock()
         self._log = HandlerLog(self._config)
         self._queue = WireQueue(self._config)
+        self._names: dict[str, str] = {}  # of event types that have handlers, for log and watchdog
         self._run: _Run | None = None
         self._ended = Signal()
 
@@ -205,11 +206,7 @@ class GameStateMachine:
         """
         if not self._wants_event(event.type):
             return True
-        return self._queue.push_event(
-            WireItem(
-                event.type, event.handler_kwargs.get("client_address"), event, size_bytes=event.size_bytes
-            )
-        )
+        return self._queue.push_event(event, event.handler_kwargs.get("client_address"))
 
     def _wants_event(self, event_type: str) -> bool:
         """Whether a handler for this type is registered; counted if not. It spares decoding the event."""
@@ -234,7 +231,7 @@ class GameStateMachine:
         """
         handler = function if isinstance(function, Handler) else Handler(function)
         name = getattr(handler.function, "__qualname__", repr(handler.function))
-        return self._queue.push_call(WireItem(name, kwargs.get("client_address"), None, handler, kwargs))
+        return self._queue.push_call(WireCall(name, handler, kwargs), kwargs.get("client_address"))
 
     def _count_unhandled(self, event_type: str) -> None:
         event_type = event_type[: self._config.max_event_type_bytes]
@@ -306,44 +303,53 @@ class GameStateMachine:
         game_state = self._store.get_game_state()
         with run.watch("time_step"):
             changes = self._changes_of_time_step(game_state, dt)
-        parts: list[_Part] = [] if changes is None else [(None, changes)]
-        content = apply_changes(game_state.to_dict(), changes or {})
-        total = changes or {}
+        seen = _StateInStep(game_state)
+        parts: list[_Part] = []
+        if changes is not None:
+            parts.append((None, None, changes))
+            seen.change(changes)
         until = environment.now() + run.interval * self._config.wire_share
-        for item in self._queue.take_turns(lambda: environment.now() < until):
-            view = GameState.from_dict(game_state.time_order, content)
-            with run.watch(str(item)):
-                changes = self._changes_of_handler(item, view, dt)
-            if changes:
-                parts.append((item, changes))
-                content = apply_changes(content, changes)
-                total = combine_changes(total, changes)
+        with (
+            run.watch("handlers of events") as watch,
+            closing(self._queue.take_turns(lambda: environment.now() < until)) as turns,
+        ):
+            # One watch for all of them; it begins anew with each.
+            for client, item in turns:
+                if watch is not None:
+                    watch.name = self._name_of(item)
+                changes = self._changes_of_item(item, client, seen, dt)
+                if changes:
+                    parts.append((item, client, changes))
+                    seen.change(changes)
+                if watch is not None:
+                    watch.check()
         if parts:
-            self._push_changes(total, parts)
+            self._push_changes(parts)
 
-    def _push_changes(self, total: dict[str, Any], parts: list[_Part]) -> None:
+    def _push_changes(self, parts: list[_Part]) -> None:
         """Apply the changes of a step: at once, or if that cannot be, each part that can be."""
+        total = parts[0][2] if len(parts) == 1 else combine_all([changes for _, _, changes in parts])
         try:
             self._store.push_update(GameStateUpdate.from_dict(0, total))
             return
         except PygaseError:
             if len(parts) == 1:
-                self._count_failed(parts[0][0])
+                self._count_failed(parts[0][0], parts[0][1])
                 return
-        for item, changes in parts:
+        for item, client, changes in parts:
             try:
                 self._store.push_update(GameStateUpdate.from_dict(0, changes))
             except PygaseError:
-                self._count_failed(item)
+                self._count_failed(item, client)
 
-    def _count_failed(self, item: WireItem | None) -> None:
+    def _count_failed(self, item: WireItem | None, client: object) -> None:
         """Count and log the error being handled."""
         if item is None:
             self.time_step_errors += 1
             self._log.raised("game loop", "time_step")
         else:
-            self.handler_errors[item.name] += 1
-            self._log.raised(f"client {item.client_address}", str(item))
+            self.handler_errors[item.type if isinstance(item, Event) else item.name] += 1
+            self._log.raised(f"client {client}", self._name_of(item))
 
     def _changes_of_time_step(self, game_state: GameState, dt: float) -> dict[str, Any] | None:
         try:
@@ -351,25 +357,43 @@ class GameStateMachine:
         except (GreenletExit, KeyboardInterrupt):
             raise
         except BaseException:  # a gevent.Timeout or SystemExit of a time step is the time step's, too
-            self._count_failed(None)
+            self._count_failed(None, None)
             return None
 
-    def _changes_of_handler(self, item: WireItem, game_state: GameState, dt: float) -> dict[str, Any] | None:
+    def _changes_of_item(
+        self, item: WireItem, client: object, seen: _StateInStep, dt: float
+    ) -> dict[str, Any] | None:
         try:
-            result = item.call(self._event_handler, game_state, dt)
+            if isinstance(item, Event):
+                handler = self._event_handler.find(item.type)
+                assert handler is not None, "it had one when it was queued, and they only change"
+                state = seen.view() if handler.takes_game_state else None
+                result = handler.call_in_loop(item.handler_args, item.handler_kwargs, client, state, dt)
+            else:
+                state = seen.view() if item.handler.takes_game_state else None
+                result = item.handler([], {}, {**item.kwargs, "game_state": state, "dt": dt})
             return None if result is None else self._checked(result, "the handler")
         except (GreenletExit, KeyboardInterrupt):
             raise
         except BaseException:
-            self._count_failed(item)
+            self._count_failed(item, client)
             return None
+
+    def _name_of(self, item: WireItem) -> str:
+        """For the log, and for what counts who held the hub."""
+        if not isinstance(item, Event):
+            return f"hook {item.name}"
+        name = self._names.get(item.type)
+        if name is None:
+            name = self._names[item.type] = f"handler of event {item.type}"
+        return name
 
     def _checked(self, changes: object, source: str) -> dict[str, Any]:
         if not isinstance(changes, dict):
             raise ArgumentTypeError(
                 f"{source} must return a dict of changed attributes, not {type(changes).__name__}"
             )
-        return GameStateUpdate.copy_of(changes, self._config).to_dict()
+        return copy_changes(changes, self._config)
 
     def _after_fork(self) -> None:
         """In the child of a fork the loop does not go on; what it may have held is free again."""
@@ -401,5 +425,32 @@ class _Run:
     def request_stop(self) -> None:
         self.is_stop_requested = True
 
-    def watch(self, name: str) -> AbstractContextManager[None]:
+    def watch(self, name: str) -> AbstractContextManager[Watch | None]:
         return nullcontext() if self.watchdog is None else self.watchdog.watch(name)
+
+
+class _StateInStep:
+    """The state as the handlers of a step find it: each sees what those before it changed.
+
+    Changes are applied when the next handler wants to see the state; most return none, or take none.
+    """
+
+    __slots__ = ("_changes", "_view")
+
+    def __init__(self, game_state: GameState) -> None:
+        self._view = game_state
+        self._changes: list[dict[str, Any]] = []
+
+    def change(self, changes: dict[str, Any]) -> None:
+        """These changes come on top."""
+        self._changes.append(changes)
+
+    def view(self) -> GameState:
+        """The state with all changes, for reading; it stays as it is."""
+        if self._changes:
+            content = self._view.to_dict()
+            for changes in self._changes:
+                content = apply_changes(content, changes)
+            self._changes.clear()
+            self._view = GameState.from_dict(self._view.time_order, content)
+        return self._view

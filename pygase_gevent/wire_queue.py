@@ -3,109 +3,127 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator
 from typing import Any
 
 from pygase_gevent.config import Config
-from pygase_gevent.event import Event, Handler, UniversalEventHandler
-from pygase_gevent.gamestate import GameState
+from pygase_gevent.event import Event, Handler
 from pygase_gevent.locks import allocate_lock
 
 
-class WireQueue:
-    """What waits for the next step, by client. Any thread may push.
+class WireCall:
+    """A call that waits for the next step, with the library's arguments only."""
 
-    Clients take turns, so none waits for what another one sent; each one's items stay in order.
+    __slots__ = ("handler", "kwargs", "name")
+
+    size_bytes = 0
+
+    def __init__(self, name: str, handler: Handler, kwargs: dict[str, Any]) -> None:
+        self.name = name
+        self.handler = handler
+        self.kwargs = kwargs
+
+
+WireItem = Event | WireCall
+
+
+class WireQueue:
+    """What waits for the next step, by client. Any thread may push; one at a time takes.
+
+    Clients take turns, so none waits for what another one sent; each one's items stay in order. What a step
+    takes is set apart at its beginning, so that taking needs no lock for each item; what is not taken
+    yet counts all the same.
     """
 
     def __init__(self, config: Config) -> None:
-        self._config = config
+        self._max_events = config.max_wire_events
+        self._max_events_per_client = config.max_wire_events_per_client
+        self._max_bytes = config.max_received_bytes
         self._lock = allocate_lock()
-        self._clients: dict[object, _ClientQueue] = {}  # whose turn is next stands first
-        self._count = 0
+        self._waiting: dict[object, _ClientQueue] = {}  # whose turn is next stands first
+        self._taken: dict[object, _ClientQueue] = {}  # of the step that is being made; newest item first
+        self._pushed = 0  # ever; changed with the lock
+        self._handed_out = 0  # ever; changed by who takes
 
-    def push_event(self, item: WireItem) -> bool:
+    def push_event(self, event: Event, client: object) -> bool:
         """Queue an event; whether there was room. A client of whom nothing waits has room for one.
 
         What no client sent (its address is `None`) is bounded with all others only.
         """
-        config = self._config
         with self._lock:
-            client = item.client_address
-            queue = self._clients.get(client)
-            if queue is not None and (
-                self._count >= config.max_wire_events
-                or (client is not None and len(queue.items) >= config.max_wire_events_per_client)
-                or queue.size_bytes + item.size_bytes > config.max_received_bytes
-            ):
-                return False
-            self._append(item)
+            queue, taken = self._waiting.get(client), self._taken.get(client)
+            if queue is not None or (taken is not None and taken.items):
+                waiting = size_bytes = 0
+                for part in (queue, taken):
+                    if part is not None:
+                        waiting += len(part.items)
+                        size_bytes += part.size_bytes
+                if (
+                    self._pushed - self._handed_out >= self._max_events
+                    or (client is not None and waiting >= self._max_events_per_client)
+                    or size_bytes + event.size_bytes > self._max_bytes
+                ):
+                    return False
+            if queue is None:
+                queue = self._waiting[client] = _ClientQueue()
+            queue.items.append(event)
+            queue.size_bytes += event.size_bytes
+            self._pushed += 1
         return True
 
-    def push_call(self, item: WireItem) -> bool:
+    def push_call(self, call: WireCall, client: object) -> bool:
         """Queue a call; whether there was room, which is twice as much as for events."""
         with self._lock:
-            if self._count >= 2 * self._config.max_wire_events:
+            if self._pushed - self._handed_out >= 2 * self._max_events:
                 return False
-            self._append(item)
+            queue = self._waiting.get(client)
+            if queue is None:
+                queue = self._waiting[client] = _ClientQueue()
+            queue.items.append(call)
+            self._pushed += 1
         return True
 
-    def take_turns(self, may_go_on: Callable[[], bool]) -> Iterator[WireItem]:
-        """Take what waits now: one item of each client, then others while `may_go_on()`."""
+    def take_turns(self, may_go_on: Callable[[], bool]) -> Generator[tuple[object, WireItem], None, None]:
+        """Take what waits now, with its client: one item of each, then others while `may_go_on()`."""
         with self._lock:
-            turns = {client: len(queue.items) for client, queue in self._clients.items()}
-        is_first_round = True
-        while turns:
-            for client in list(turns):
-                if not is_first_round and not may_go_on():
+            taken = self._taken = self._waiting
+            self._waiting = {}
+        for queue in taken.values():
+            queue.items.reverse()
+        turns = deque(taken.items())
+        left_of_first_round = len(turns)
+        try:
+            while turns:
+                if left_of_first_round:
+                    left_of_first_round -= 1
+                elif not may_go_on():
                     return
-                turns[client] -= 1
-                if not turns[client]:
-                    del turns[client]
-                yield self._pop(client)
-            is_first_round = False
+                turn = turns.popleft()
+                client, queue = turn
+                item = queue.items.pop()
+                queue.size_bytes -= item.size_bytes
+                self._handed_out += 1
+                if queue.items:
+                    turns.append(turn)  # behind the others
+                yield client, item
+        finally:
+            self._put_back(turns)
 
-    def _append(self, item: WireItem) -> None:
-        queue = self._clients.get(item.client_address)
-        if queue is None:
-            queue = self._clients[item.client_address] = _ClientQueue()
-        queue.items.append(item)
-        queue.size_bytes += item.size_bytes
-        self._count += 1
-
-    def _pop(self, client: object) -> WireItem:
+    def _put_back(self, turns: deque[tuple[object, _ClientQueue]]) -> None:
+        """What was not taken waits for the next step, before what came meanwhile."""
         with self._lock:
-            queue = self._clients.pop(client)
-            item = queue.items.popleft()
-            queue.size_bytes -= item.size_bytes
-            self._count -= 1
-            if queue.items:
-                self._clients[client] = queue  # behind the others
-        return item
-
-
-@dataclass(frozen=True, slots=True)
-class WireItem:
-    """What waits for the next step: an event, or a call with the library's arguments only."""
-
-    name: str
-    client_address: object
-    event: Event | None
-    handler: Handler | None = None
-    kwargs: dict[str, Any] = field(default_factory=dict)
-    size_bytes: int = 0
-
-    def call(self, event_handler: UniversalEventHandler, game_state: GameState, dt: float) -> Any:
-        if self.event is not None:
-            return event_handler.handle(
-                self.event, game_state=game_state, dt=dt, client_address=self.client_address
-            )
-        assert self.handler is not None
-        return self.handler([], {}, {**self.kwargs, "game_state": game_state, "dt": dt})
-
-    def __str__(self) -> str:
-        return f"handler of event {self.name}" if self.event is not None else f"hook {self.name}"
+            self._taken = {}
+            if not turns:
+                return
+            newer = self._waiting
+            self._waiting = dict(turns)
+            for queue in self._waiting.values():
+                queue.items.reverse()
+            for client, queue in newer.items():
+                older = self._waiting.setdefault(client, queue)
+                if older is not queue:
+                    older.items += queue.items
+                    older.size_bytes += queue.size_bytes
 
 
 class _ClientQueue:
@@ -114,5 +132,5 @@ class _ClientQueue:
     __slots__ = ("items", "size_bytes")
 
     def __init__(self) -> None:
-        self.items: deque[WireItem] = deque()
+        self.items: list[WireItem] = []
         self.size_bytes = 0

@@ -8,7 +8,7 @@ import pytest
 from pygase_gevent.codec import encode
 from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError, ArgumentTypeError, DecodeError, SerializationError
-from pygase_gevent.event import Event, UniversalEventHandler
+from pygase_gevent.event import Event, Handler, UniversalEventHandler
 
 LIBRARY = {"client_address": ("127.0.0.1", 1), "game_state": "state", "dt": 0.1}
 
@@ -215,3 +215,25 @@ def test_the_last_registration_counts_and_an_unknown_type_raises():
 def test_a_handler_s_exception_is_raised():
     with pytest.raises(ZeroDivisionError):
         handle(lambda: 1 / 0, Event("X"))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda *args, **kwargs: (args, kwargs),
+        lambda *args, client_address: (args, client_address),
+        lambda a, b=0, dt=None, game_state=None: (a, b, dt, game_state),
+        lambda a, b: (a, b),
+    ],
+)
+def test_the_game_loop_s_way_to_call_a_handler_is_the_same(function):
+    handler = Handler(function)
+    from_wire = {"b": 2, "client_address": "forged", "game_state": "forged", "dt": "forged"}
+    mine = {"client_address": ("127.0.0.1", 7), "game_state": "state", "dt": 0.5}
+    before = dict(from_wire)
+    kwargs = {"b": 2} if "b" in function.__code__.co_varnames else {}
+    for given in (kwargs, {**from_wire} if kwargs or function.__code__.co_flags & 8 else {}):
+        once = handler([1], given, mine)
+        assert handler.call_in_loop([1], given, *mine.values()) == once
+        assert "forged" not in repr(once)
+    assert from_wire == before

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pygase_gevent.changes import apply_changes, combine_changes, reduce_changes
+from pygase_gevent.changes import apply_changes, combine_all, combine_changes, reduce_changes
 from pygase_gevent.codec import Replace
 from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError, ArgumentTypeError, MessageTooLargeError, SerializationError
@@ -69,6 +69,18 @@ def test_combining_is_associative(first, second, third):
 
 
 @reproducible
+@given(st.lists(changes, max_size=5))
+def test_all_combined_at_once_is_the_same_as_two_and_two(parts):
+    before = picture(parts)
+    expected = {}
+    for part in parts:
+        expected = combine_changes(expected, part)
+    combined = combine_all(parts)
+    assert picture(combined) == picture(expected)
+    assert list(combined) == list(expected)
+    assert picture(parts) == before
+
+
 @given(trees, changes)
 def test_the_effective_part_does_the_same_and_nothing_means_the_same_object(tree, change):
     result, effective = reduce_changes(tree, change)

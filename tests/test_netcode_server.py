@@ -21,10 +21,11 @@ HERE = client_address(1)
 def test_events_tell_of_every_client() -> None:
     wire = Wire()
     client, peer = wire.connected()
-    assert wire.events == [PeerConnected(peer)]
+    (connected,) = wire.events
+    assert isinstance(connected, PeerConnected) and connected.peer is peer
     assert (peer.address, peer.client_id, peer.client_index) == (HERE, 1, 0)
-    assert peer.user_data == b"user 1".ljust(256, b"\0")
-    assert peer.token.client_id == 1
+    assert connected.token.user_data == b"user 1".ljust(256, b"\0")
+    assert connected.token.client_id == 1
     client.disconnect(wire.now)
     wire.carry()
     assert wire.events[1:] == [PeerDisconnected(peer, PeerDisconnectReason.GOODBYE)]

@@ -326,6 +326,64 @@ def test_a_step_leaves_to_the_next_what_takes_too_long():
     assert handled[-1] == [1]
 
 
+def test_what_comes_during_a_step_waits_behind_what_the_step_leaves():
+    order = []
+    game = Game(steps=2, config=Config(max_wire_events_per_client=2))
+
+    def work(i, client_address):
+        order.append((client_address[1], i))
+        game.environment.time += 0.02
+        if i == 0:
+            # One of this client's two has been taken, so there is room for one and no more.
+            assert game.push("X", 2, client_address=client_address)
+            assert not game.push("X", 3, client_address=client_address)
+
+    game.machine.register_event_handler("X", work)
+    for i in range(2):
+        assert game.push("X", i, client_address=("127.0.0.1", 1))
+    game.run()
+    assert order == [(1, 0), (1, 1)]
+    game.steps = 3
+    game.run()
+    assert order == [(1, 0), (1, 1), (1, 2)]
+
+
+def test_an_end_in_the_middle_of_a_step_keeps_what_was_not_handled():
+    handled = []
+
+    def end(i):
+        handled.append(i)
+        if i == 1:
+            raise gevent.GreenletExit
+
+    game = Game(steps=1)
+    game.machine.register_event_handler("X", end)
+    for i in range(4):
+        game.push("X", i)
+    with pytest.raises(gevent.GreenletExit):
+        game.run()
+    game.steps = 2
+    game.run()
+    assert handled == [0, 1, 2, 3]
+
+
+def test_a_handler_s_view_of_the_state_stays_as_it_was():
+    views = []
+
+    def change(i, game_state):
+        views.append(game_state)
+        return {"seen": {i: i}}
+
+    game = Game(steps=1, seen={})
+    game.machine.register_event_handler("X", change)
+    game.machine.register_event_handler("BLIND", lambda i: {"seen": {i: -i}})
+    for i, name in enumerate(("X", "X", "BLIND", "X"), 1):
+        game.push(name, i)
+    state = game.run()
+    assert [view.seen for view in views] == [{}, {1: 1}, {1: 1, 2: 2, 3: -3}]
+    assert state.seen == {1: 1, 2: 2, 3: -3, 4: 4}
+
+
 @pytest.mark.parametrize("error", [gevent.Timeout(1), SystemExit(1), BaseException("any")])
 def test_what_is_no_exception_ends_no_loop_either(error):
     def fail(*args):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import itertools
 import json
+import linecache
 import tracemalloc
 from typing import Any
 
@@ -29,7 +31,16 @@ class World:
         self._options = options
         self._tick = 0
         config = Config(**{**UNLIMITED, **json.loads(options.config)})
-        self._referee = game.Referee({"memory": game.memory, "people": self._people})
+        lines = MemoryLines()
+        self._referee = game.Referee(
+            {
+                "memory": game.memory,
+                "people": self._people,
+                "mark memory": lines.mark,
+                "memory by line": lambda: lines.since_mark("lineno"),
+                "memory by file": lambda: lines.since_mark("filename"),
+            }
+        )
         handlers: dict[str, Any] = {"INPUT": self._input}
         handlers |= {f"TYPE {number}": self._input for number in range(options.event_types)}
         attributes: dict[str, Any] = {"entities": game.entities(options.entities), "stamp": 0}
@@ -84,6 +95,39 @@ class World:
 
     def _take_bulk(self, data: bytes, client_address: Any) -> None:
         self._backend.server.dispatch_event("ECHOED", game.stamp_us(), target_client=client_address)
+
+
+class MemoryLines:
+    """Where the memory comes from that is held now and was not at the mark."""
+
+    def __init__(self) -> None:
+        self._marked: tracemalloc.Snapshot | None = None
+
+    def mark(self) -> dict[str, Any]:
+        gc.collect()
+        self._marked = _snapshot()
+        return {}
+
+    def since_mark(self, group: str) -> list[tuple[str, int, int]]:
+        """Place, bytes, blocks."""
+        assert self._marked is not None
+        gc.collect()
+        found = _snapshot().compare_to(self._marked, group)
+        return [
+            (_place(one.traceback[0], group), one.size_diff, one.count_diff) for one in found if one.size_diff
+        ]
+
+
+def _snapshot() -> tracemalloc.Snapshot:
+    ignored = [tracemalloc.Filter(False, path) for path in (tracemalloc.__file__, linecache.__file__)]
+    return tracemalloc.take_snapshot().filter_traces(ignored)
+
+
+def _place(frame: tracemalloc.Frame, group: str) -> str:
+    path = "/".join(frame.filename.split("/")[-3:])
+    if group == "filename":
+        return path
+    return f"{path}:{frame.lineno}  {linecache.getline(frame.filename, frame.lineno).strip()}"
 
 
 def main() -> None:

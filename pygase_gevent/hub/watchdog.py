@@ -155,15 +155,21 @@ class Watch:
         self.since = self._watchdog.now()
 
     def check(self) -> None:
-        """Its greenlet gives the hub back."""
-        self._watchdog.check(self)
+        """Its greenlet gives the hub back, or goes on with something else under this watch."""
+        watchdog = self._watchdog
+        now = watchdog.now()
+        if now - self.since <= watchdog.limit_s:  # nearly always, and for each event
+            self.since = now
+        else:
+            watchdog.check(self)
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Watch:
         tracer, current = self._watchdog.tracer, greenlet.getcurrent()
         self._greenlet: Any = current
         self._outer: Watch | None = tracer.watches.get(current)
         self.since = self._watchdog.now()
         tracer.watches[current] = tracer.current = self
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

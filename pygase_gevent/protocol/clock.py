@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from pygase_gevent.config import Config
 
 SAMPLES = 8
@@ -35,8 +33,8 @@ class ServerClock:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._requests: deque[tuple[int, float]] = deque(maxlen=config.max_clock_requests)
-        self._samples: deque[tuple[float, float]] = deque(maxlen=SAMPLES)
+        self._requests: list[tuple[int, float]] = []
+        self._samples: list[tuple[float, float]] = []
         self._next_number = 0
         self._asked = 0
         self._offset_s: float | None = None
@@ -55,6 +53,8 @@ class ServerClock:
         """Number of a request that leaves now."""
         number = self._next_number
         self._next_number = number + 1 & 0xFFFF
+        if len(self._requests) >= self._config.max_clock_requests:
+            del self._requests[0]
         self._requests.append((number, now))
         self._asked += 1
         is_quick = self._asked < QUICK_SAMPLES
@@ -72,6 +72,8 @@ class ServerClock:
         hold_s = hold_us / 1e6
         round_trip_s = max(0.0, now - request[1] - hold_s)
         offset_s = clock_us / 1e6 + hold_s + round_trip_s / 2 - now
+        if len(self._samples) >= SAMPLES:
+            del self._samples[0]
         self._samples.append((round_trip_s, offset_s))
         best = min(self._samples)[1]
         current = self.offset(now)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError
 from pygase_gevent.protocol.frame_writer import (
@@ -23,15 +21,25 @@ CLOSES_PER_LINGER = 4
 class ControlSender:
     """Control frames to be sent. They pass whatever the congestion window says."""
 
+    __slots__ = (
+        "_clock_answers",
+        "_close_at",
+        "_close_frame",
+        "_config",
+        "_next_ticket",
+        "_tickets",
+        "_welcome",
+        "has_work",
+    )
+
     def __init__(self, config: Config) -> None:
         self._config = config
         self._welcome: _ControlItem | None = None
-        # As many as two connections bring; newer ones take the place of the oldest.
-        self._tickets: deque[_ControlItem] = deque(maxlen=2 * config.resume_tickets)
+        self._tickets: list[_ControlItem] | None = None
         self._next_ticket = 0
         self._close_frame = b""
         self._close_at = 0.0
-        self._clock_answers: deque[tuple[int, int, float]] = deque(maxlen=config.max_clock_answers)
+        self._clock_answers: list[tuple[int, int, float]] | None = None
         self.has_work = False
         """Whether something must leave that has not (the close apart)."""
 
@@ -51,7 +59,12 @@ class ControlSender:
         """Send this until it was acknowledged."""
         if len(blob) > MAX_TICKET_BYTES:
             raise ArgumentError(f"a ticket of {len(blob)} bytes is over the limit of {MAX_TICKET_BYTES}")
-        self._tickets.append(_ControlItem(self, encode_ticket(self._next_ticket, blob)))
+        tickets = self._tickets
+        if tickets is None:
+            tickets = self._tickets = []
+        elif len(tickets) >= 2 * self._config.resume_tickets:
+            del tickets[0]  # as many as two connections bring; newer ones take the place of the oldest
+        tickets.append(_ControlItem(self, encode_ticket(self._next_ticket, blob)))
         self._next_ticket += 1
         self.has_work = True
 
@@ -62,7 +75,12 @@ class ControlSender:
 
     def queue_clock_answer(self, number: int, clock_us: int, now: float) -> None:
         """Answer a clock request with the next packet."""
-        self._clock_answers.append((number, clock_us, now))
+        answers = self._clock_answers
+        if answers is None:
+            answers = self._clock_answers = []
+        elif len(answers) >= self._config.max_clock_answers:
+            del answers[0]
+        answers.append((number, clock_us, now))
         self.has_work = True
 
     def fill(self, packet: PacketBuilder, now: float, with_welcome: bool) -> None:
@@ -79,14 +97,16 @@ class ControlSender:
             self._fill_due(packet, now)
 
     def _fill_due(self, packet: PacketBuilder, now: float) -> None:
-        while self._clock_answers:
-            number, clock_us, asked_at = self._clock_answers[0]
+        answers = self._clock_answers
+        while answers:
+            number, clock_us, asked_at = answers[0]
             frame = encode_clock_answer(number, clock_us, int((now - asked_at) * 1e6))
             if not packet.fits(frame):
                 return
-            self._clock_answers.popleft()
+            del answers[0]
             packet.add(frame)
-        for ticket in self._tickets:
+        self._clock_answers = None
+        for ticket in self._tickets or ():
             if ticket.is_due:
                 if not packet.fits(ticket.frame):
                     return
@@ -99,19 +119,22 @@ class ControlSender:
         """The connection is gone: the next one has a welcome and a close of its own."""
         self._welcome = None
         self._close_frame = b""
-        self._clock_answers.clear()
-        self.has_work = bool(self._tickets)
+        self._clock_answers = None
+        self.has_work = self._tickets is not None
 
     def arrived(self, item: _ControlItem) -> None:
         """A payload with this was acknowledged."""
+        tickets = self._tickets
         if item is self._welcome:
             self._welcome = None
-        elif item in self._tickets:
-            self._tickets.remove(item)
+        elif tickets is not None and item in tickets:
+            tickets.remove(item)
+            if not tickets:
+                self._tickets = None
 
     def is_wanted(self, item: _ControlItem) -> bool:
         """Whether this is still to be delivered."""
-        return item is self._welcome or item in self._tickets
+        return item is self._welcome or (self._tickets is not None and item in self._tickets)
 
 
 class _ControlItem(Carried):

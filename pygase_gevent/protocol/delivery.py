@@ -41,24 +41,45 @@ from pygase_gevent.protocol.stats import SessionStats
 class MessageSender(MessageOwner):
     """Queues messages, numbers them, puts them into packets, and sends them again as their mode says.
 
+    What a connection may never need comes into being with its first use: an empty deque has 760 bytes.
+
     Attributes:
         notices: (token, whether it arrived) of messages that are done, oldest first.
     """
+
+    __slots__ = (
+        "_active",
+        "_blocked",
+        "_bounds",
+        "_channels",
+        "_config",
+        "_detached_at",
+        "_large",
+        "_ordered_bytes",
+        "_resends",
+        "_stats",
+        "_timeouts",
+        "_transfers",
+        "_unsettled",
+        "_was_attached",
+        "notices",
+        "redundancy",
+    )
 
     def __init__(self, config: Config, transfers: TransferScheduler, stats: SessionStats) -> None:
         self._config = config
         self._transfers = transfers
         self._stats = stats
         self.redundancy = Redundancy(config)
-        self.notices: deque[tuple[object, bool]] = deque()
+        self.notices: list[tuple[object, bool]] = []
         self._bounds = QueueBounds(config)
         self._channels = ChannelTable(config)
-        self._active: deque[Channel] = deque()
-        self._blocked: list[Channel] = []
-        self._resends: deque[QueuedMessage] = deque()
+        self._active: list[Channel] = []  # whose turn is next stands first
+        self._blocked: list[Channel] | None = None
+        self._resends: deque[QueuedMessage] | None = None
         self._timeouts = RetryTimeouts(config)
-        self._large: list[QueuedMessage] = []
-        self._unsettled: list[QueuedMessage] = []
+        self._large: list[QueuedMessage] | None = None
+        self._unsettled: list[QueuedMessage] | None = None
         self._ordered_bytes = 0
         self._detached_at: float | None = None
         self._was_attached = False
@@ -133,10 +154,10 @@ class MessageSender(MessageOwner):
         while active and misfits < min(self._config.max_misfits, len(active)):
             channel = active[0]
             if self._fill_from(channel, packet, now):
-                active.popleft()
+                del active[0]
                 channel.is_active = False
             else:
-                active.rotate(-1)
+                active.append(active.pop(0))
                 misfits += 1
             if packet.is_full:
                 break
@@ -171,6 +192,8 @@ class MessageSender(MessageOwner):
                 continue
             if not self._may_number(channel, message):
                 channel.is_blocked = True
+                if self._blocked is None:
+                    self._blocked = []
                 self._blocked.append(channel)
                 return True
             if message.size_bytes > MAX_INLINE_BYTES:
@@ -183,7 +206,7 @@ class MessageSender(MessageOwner):
                 return False
             waiting.popleft()
             if message.number != NO_NUMBER:
-                channel.window.append(message)
+                channel.add_to_window(message)
                 if channel.delivery == ORDERED:
                     self._ordered_bytes += message.size_bytes
             else:
@@ -193,7 +216,7 @@ class MessageSender(MessageOwner):
 
     def _may_number(self, channel: Channel, message: QueuedMessage) -> bool:
         """Whether the channel's window lets another message through."""
-        if message.frame or (channel is self._channels.unreliable):
+        if message.frame or not channel.is_numbered:
             return True
         window = channel.window
         if window and channel.next_number - window[0].number >= self._config.reliable_window:
@@ -204,13 +227,13 @@ class MessageSender(MessageOwner):
             return False
         if message.size_bytes > MAX_INLINE_BYTES:
             is_event = message.kind == MessageKind.EVENT
-            large = sum(1 for other in self._large if (other.kind == MessageKind.EVENT) == is_event)
+            large = sum(1 for other in self._large or () if (other.kind == MessageKind.EVENT) == is_event)
             return large < self._config.max_transfers
         return True
 
     def _number(self, message: QueuedMessage) -> None:
         channel = message.channel
-        if channel is not self._channels.unreliable:
+        if channel.is_numbered:
             message.number = channel.next_number
             channel.next_number += 1
         message.frame = encode_message(
@@ -222,11 +245,13 @@ class MessageSender(MessageOwner):
         message.first_sent_at = now
         message.number = channel.next_number
         channel.next_number += 1
-        channel.window.append(message)
+        channel.add_to_window(message)
         if channel.delivery == ORDERED:
             self._ordered_bytes += message.size_bytes
         prefix = encode_fragment_prefix(channel.delivery, message.kind, channel.stream, message.number)
         message.transfer = OutgoingTransfer(self._transfers, message, prefix, message.body)
+        if self._large is None:
+            self._large = []
         self._large.append(message)
         self._stats.messages_sent += 1
         self._transfers.add(message.transfer)
@@ -271,6 +296,8 @@ class MessageSender(MessageOwner):
                 return
             message.retries_left -= 1
         message.is_resending = True
+        if self._resends is None:
+            self._resends = deque()
         self._resends.append(message)
 
     def suspect(self, message: QueuedMessage) -> None:
@@ -280,6 +307,8 @@ class MessageSender(MessageOwner):
     def arrived(self, message: QueuedMessage) -> None:
         """A message arrived. Of a sequenced one that does not mean that it was not too late: see `settle`."""
         if message.channel.delivery == SEQUENCED:
+            if self._unsettled is None:
+                self._unsettled = []
             if message not in self._unsettled:
                 self._unsettled.append(message)
         else:
@@ -294,9 +323,10 @@ class MessageSender(MessageOwner):
         Args:
             newest_sent_at: when that packet left.
         """
-        if not self._unsettled:
+        unsettled = self._unsettled
+        if unsettled is None:
             return
-        unsettled, self._unsettled = self._unsettled, []
+        self._unsettled = None
         verdicts = [not message.is_overtaken(newest_sent_at) for message in unsettled]
         for message, was_delivered in zip(unsettled, verdicts, strict=True):
             if not message.is_done:
@@ -312,7 +342,8 @@ class MessageSender(MessageOwner):
             self._stats.messages_discarded += 1
         if message.transfer is not None:
             self._transfers.remove(message.transfer)
-            self._large.remove(message)
+            if self._large is not None:
+                self._large.remove(message)
             message.transfer = None
             self._unblock()
         window = message.channel.window
@@ -322,12 +353,14 @@ class MessageSender(MessageOwner):
                 head = window.popleft()
                 if is_ordered:
                     self._ordered_bytes -= head.size_bytes
-            if self._blocked:
-                self._unblock()
+            self._unblock()
         self._timeouts.forget_done()
 
     def _unblock(self) -> None:
-        blocked, self._blocked = self._blocked, []
+        blocked = self._blocked
+        if blocked is None:
+            return
+        self._blocked = None
         for channel in blocked:
             channel.is_blocked = False
             if not channel.is_active:
@@ -394,23 +427,27 @@ class MessageSender(MessageOwner):
 
     def _give_up_unreliable(self) -> None:
         # Transfers that have begun go on later: the peer holds a part of them, and a place for the rest.
-        for message in [message for message in self._resends if not message.is_reliable]:
+        resends = self._resends
+        if resends is None:
+            return
+        for message in [message for message in resends if not message.is_reliable]:
             if not message.is_done:
                 self.finish(message, False)
-        self._resends = deque(message for message in self._resends if not message.is_done)
+        left = [message for message in resends if not message.is_done]
+        self._resends = deque(left) if left else None
 
     def discard(self) -> int:
         """Give up everything; how many events that were."""
         events = self.queued_events
         for channel in self._channels.all():
-            for message in [*channel.window, *channel.waiting]:
+            for message in [*(channel.window or ()), *channel.waiting]:
                 if not message.is_done:
                     self.finish(message, False)
             channel.waiting.clear()
             channel.is_active = channel.is_blocked = False
         self._active.clear()
-        self._blocked.clear()
-        self._resends.clear()
+        self._blocked = None
+        self._resends = None
         self._timeouts.clear()
         self.redundancy.forget()
         return events

@@ -145,8 +145,9 @@ class TransferScheduler:
 
     def __init__(self, stats: SessionStats) -> None:
         self.stats = stats
-        self._turns: deque[OutgoingTransfer] = deque()
-        self._under_way: list[OutgoingTransfer] = []
+        # A few at most, so that lists serve; none before the first.
+        self._turns: list[OutgoingTransfer] | None = None
+        self._under_way: list[OutgoingTransfer] | None = None
 
     @property
     def has_work(self) -> bool:
@@ -155,33 +156,49 @@ class TransferScheduler:
 
     def add(self, transfer: OutgoingTransfer) -> None:
         """Begin a transfer."""
+        if self._under_way is None:
+            self._under_way = []
+        if self._turns is None:
+            self._turns = []
         self._under_way.append(transfer)
         self._turns.append(transfer)
 
     def remove(self, transfer: OutgoingTransfer) -> None:
         """It arrived, or is given up."""
-        if transfer in self._under_way:
-            self._under_way.remove(transfer)
-        if transfer in self._turns:
-            self._turns.remove(transfer)
+        under_way, turns = self._under_way, self._turns
+        if under_way is not None and transfer in under_way:
+            under_way.remove(transfer)
+            if not under_way:
+                self._under_way = None
+        if turns is not None and transfer in turns:
+            turns.remove(transfer)
+            if not turns:
+                self._turns = None
 
     def wake(self, transfer: OutgoingTransfer) -> None:
         """A transfer that had nothing to send has."""
-        if transfer not in self._turns and transfer in self._under_way:
-            self._turns.append(transfer)
+        under_way, turns = self._under_way, self._turns
+        if under_way is None or transfer not in under_way:
+            return
+        if turns is None:
+            turns = self._turns = []
+        if transfer not in turns:
+            turns.append(transfer)
 
     def next_fragment(self, packet: PacketBuilder) -> tuple[bytes, Fragment] | None:
         """The next fragment that fits into the packet, `None` if none does."""
-        for _ in range(len(self._turns)):
-            transfer = self._turns[0]
+        turns = self._turns
+        if turns is None:
+            return None
+        for _ in range(len(turns)):
+            transfer = turns[0]
             if transfer.max_frame_bytes > packet.room or packet.is_full:
                 packet.has_misfit = True
                 return None
             fragment = transfer.next_fragment()
+            del turns[0]
             if transfer.has_work:
-                self._turns.rotate(-1)
-            else:
-                self._turns.popleft()
+                turns.append(transfer)
             if fragment is not None:
                 return fragment
         return None

@@ -8,57 +8,69 @@ from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError, QueueFullError
 from pygase_gevent.protocol.fragments import OutgoingTransfer, TransferOwner
 from pygase_gevent.protocol.frames import NO_NUMBER
-from pygase_gevent.protocol.layout import ORDERED, RELIABLE, SEQUENCED, UNRELIABLE, MessageKind
+from pygase_gevent.protocol.layout import ORDERED, RELIABLE, UNRELIABLE, MessageKind
+
+_UNRELIABLE = 0
+"""Lines that are no streams: this one has no numbers."""
+_RETRIED = 1
+_LARGE_UNRELIABLE = 2
+_RELIABLE = 3
+_CALLS = 4
+_LARGE_RELIABLE = 5
+_LARGE_CALLS = 6
 
 
 class Channel:
     """Messages that share numbers, in order.
 
     Attributes:
+        is_numbered: messages have numbers; those without are not heard of again.
         waiting: not sent yet. A sequenced channel holds at most one: the newest.
-        window: sent and numbered, from the oldest that is not done.
+        window: sent and numbered, from the oldest that is not done; `None` before the first.
     """
 
     __slots__ = (
         "delivery",
         "is_active",
         "is_blocked",
+        "is_numbered",
         "next_number",
         "stream",
         "waiting",
         "window",
     )
 
-    def __init__(self, delivery: int, *, stream: int = 0) -> None:
+    def __init__(self, delivery: int, *, stream: int = 0, is_numbered: bool = True) -> None:
         self.delivery = delivery
         self.stream = stream
+        self.is_numbered = is_numbered
         self.next_number = 0
         self.waiting: deque[QueuedMessage] = deque()
-        self.window: deque[QueuedMessage] = deque()
+        self.window: deque[QueuedMessage] | None = None
         self.is_active = False
         self.is_blocked = False
 
+    def add_to_window(self, message: QueuedMessage) -> None:
+        """A message got its number and leaves."""
+        window = self.window
+        if window is None:
+            window = self.window = deque()
+        window.append(message)
+
 
 class ChannelTable:
-    """All lines of a session.
+    """All lines of a session. Each comes into being with its first message: most games use few of them."""
 
-    Attributes:
-        unreliable: messages without numbers.
-        expiring: lines whose messages do not wait for ever.
-    """
+    __slots__ = ("_max_streams", "_ordered", "_plain", "_sequenced", "_streams", "expiring")
 
     def __init__(self, config: Config) -> None:
         self._max_streams = config.max_streams
-        self.unreliable = Channel(UNRELIABLE)
-        self._retried = Channel(UNRELIABLE)
-        self._reliable = Channel(RELIABLE)
-        self._calls = Channel(RELIABLE)
-        self._large_unreliable = Channel(UNRELIABLE)
-        self._large_reliable = Channel(RELIABLE)
-        self._large_calls = Channel(RELIABLE)
-        self._streams: dict[tuple[int, str], Channel] = {}
-        self._stream_counts = {SEQUENCED: 0, ORDERED: 0}
-        self.expiring = (self.unreliable, self._retried, self._large_unreliable)
+        self._plain: dict[int, Channel] | None = None
+        self._streams: dict[tuple[int, str], Channel] | None = None
+        self._sequenced = 0
+        self._ordered = 0
+        self.expiring: tuple[Channel, ...] = ()
+        """Lines whose messages do not wait for ever."""
 
     def find(self, delivery: int, stream: str, kind: int, retries: int, is_large: bool) -> Channel:
         """The line for a message.
@@ -68,33 +80,48 @@ class ChannelTable:
         """
         if delivery == RELIABLE:
             if kind == MessageKind.EVENT:
-                return self._large_reliable if is_large else self._reliable
-            return self._large_calls if is_large else self._calls
+                return self._find_plain(_LARGE_RELIABLE if is_large else _RELIABLE)
+            return self._find_plain(_LARGE_CALLS if is_large else _CALLS)
         if delivery == UNRELIABLE:
             if is_large:
-                return self._large_unreliable
-            return self._retried if retries else self.unreliable
-        channel = self._streams.get((delivery, stream))
+                return self._find_plain(_LARGE_UNRELIABLE)
+            return self._find_plain(_RETRIED if retries else _UNRELIABLE)
+        streams = self._streams
+        if streams is None:
+            streams = self._streams = {}
+        channel = streams.get((delivery, stream))
         if channel is None:
-            number = self._stream_counts[delivery]
+            number = self._ordered if delivery == ORDERED else self._sequenced
             if number >= self._max_streams:
                 raise ArgumentError(
                     f"more than {number} event types are ordered or sequenced (Config.max_streams)"
                 )
-            self._stream_counts[delivery] = number + 1
-            channel = self._streams[delivery, stream] = Channel(delivery, stream=number)
+            if delivery == ORDERED:
+                self._ordered = number + 1
+            else:
+                self._sequenced = number + 1
+            channel = streams[delivery, stream] = Channel(delivery, stream=number)
+        return channel
+
+    def _find_plain(self, line: int) -> Channel:
+        plain = self._plain
+        if plain is None:
+            plain = self._plain = {}
+        channel = plain.get(line)
+        if channel is None:
+            delivery = UNRELIABLE if line <= _LARGE_UNRELIABLE else RELIABLE
+            channel = plain[line] = Channel(delivery, is_numbered=line != _UNRELIABLE)
+            if delivery == UNRELIABLE:
+                self.expiring = tuple(plain[line] for line in sorted(plain) if line <= _LARGE_UNRELIABLE)
         return channel
 
     def all(self) -> list[Channel]:
-        """Every line, streams last."""
-        return [
-            *self.expiring,
-            self._reliable,
-            self._calls,
-            self._large_reliable,
-            self._large_calls,
-            *self._streams.values(),
-        ]
+        """Every line that was used, streams last."""
+        plain, streams = self._plain, self._streams
+        channels = [] if plain is None else [plain[line] for line in sorted(plain)]
+        if streams is not None:
+            channels += streams.values()
+        return channels
 
 
 class MessageOwner:
@@ -172,7 +199,7 @@ class QueuedMessage(TransferOwner):
 
     def is_overtaken(self, newest_sent_at: float) -> bool:
         """Whether a newer one of its line had left when the packet of `newest_sent_at` did."""
-        for other in self.channel.window:
+        for other in self.channel.window or ():
             if other.number > self.number:
                 return other.first_sent_at <= newest_sent_at
         return False
@@ -273,11 +300,14 @@ class RetryTimeouts:
 
     def __init__(self, config: Config) -> None:
         self._after_s = config.max_probe_timeout_s
-        self._deadlines: deque[tuple[float, QueuedMessage, int]] = deque()
+        self._deadlines: deque[tuple[float, QueuedMessage, int]] | None = None
 
     def message_sent(self, message: QueuedMessage, now: float) -> None:
         """A message left: its earlier timeouts count no more."""
-        self._deadlines.append((now + self._after_s, message, message.sent_count))
+        deadlines = self._deadlines
+        if deadlines is None:
+            deadlines = self._deadlines = deque()
+        deadlines.append((now + self._after_s, message, message.sent_count))
 
     def next_timer(self) -> float | None:
         """When the next one times out."""
@@ -294,9 +324,10 @@ class RetryTimeouts:
 
     def forget_done(self) -> None:
         """Messages at the head that are done need no timer."""
-        while self._deadlines and self._deadlines[0][1].is_done:
-            self._deadlines.popleft()
+        deadlines = self._deadlines
+        while deadlines and deadlines[0][1].is_done:
+            deadlines.popleft()
 
     def clear(self) -> None:
         """The connection is gone."""
-        self._deadlines.clear()
+        self._deadlines = None

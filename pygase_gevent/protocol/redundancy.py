@@ -43,6 +43,7 @@ class Redundancy:
         "_budget_bytes",
         "_floor_bytes_per_s",
         "_fresh",
+        "_max_candidates",
         "_sent_at",
         "_share",
         "_suspects",
@@ -53,8 +54,9 @@ class Redundancy:
         self._share = config.redundancy_share
         self._floor_bytes_per_s = config.redundancy_floor_bytes_per_s
         self._sent_at = 0.0
-        self._suspects: deque[QueuedMessage] = deque(maxlen=config.max_riding_candidates)
-        self._fresh: deque[QueuedMessage] = deque(maxlen=config.max_riding_candidates)
+        self._max_candidates = config.max_riding_candidates
+        self._suspects: deque[QueuedMessage] | None = None
+        self._fresh: deque[QueuedMessage] | None = None
         self._budget_bytes = float(MAX_BUDGET_BYTES)
         self.lost_share = 0.0
 
@@ -68,21 +70,30 @@ class Redundancy:
     def message_sent(self, message: QueuedMessage) -> None:
         """A reliable message left by itself."""
         if self.lost_share > LOSSY_SHARE and len(message.frame) <= MAX_RIDING_BYTES:
-            if message.sent_count > 1:
-                self._fresh.appendleft(message)  # late already: first in line
-            else:
-                self._fresh.append(message)
+            self._add_fresh(message, is_late=message.sent_count > 1)
 
     def suspect(self, message: QueuedMessage) -> None:
         """A later packet arrived before the one with this message."""
         if len(message.frame) <= MAX_RIDING_BYTES:
+            if self._suspects is None:
+                self._suspects = deque(maxlen=self._max_candidates)
             self._suspects.append(message)
+
+    def _add_fresh(self, message: QueuedMessage, *, is_late: bool) -> None:
+        fresh = self._fresh
+        if fresh is None:
+            fresh = self._fresh = deque(maxlen=self._max_candidates)
+        if is_late:
+            fresh.appendleft(message)  # first in line
+        else:
+            fresh.append(message)
 
     def next_message(self, room_bytes: int, now: float) -> QueuedMessage | None:
         """The next message that rides along, `None` if there is none, or no room or budget."""
-        if self._budget_bytes <= 0 or self.lost_share > REFUSED_SHARE:
+        suspects, fresh = self._suspects, self._fresh
+        if not (suspects or fresh) or self._budget_bytes <= 0 or self.lost_share > REFUSED_SHARE:
             return None
-        for candidates in (self._suspects, self._fresh):
+        for candidates in (suspects, fresh):
             while candidates:
                 message = candidates[0]
                 if message.is_done or message.is_resending or message.copies >= MAX_COPIES:
@@ -94,14 +105,13 @@ class Redundancy:
                 candidates.popleft()
                 self._budget_bytes -= size
                 if self.lost_share > LOSSY_SHARE:
-                    if candidates is self._suspects:
-                        self._fresh.appendleft(message)
+                    if candidates is suspects:
+                        self._add_fresh(message, is_late=True)
                     elif self.lost_share ** (message.copies + 1) > RESIDUAL_LOSS:
-                        self._fresh.append(message)
+                        self._add_fresh(message, is_late=False)
                 return message
         return None
 
     def forget(self) -> None:
         """The connection is gone."""
-        self._suspects.clear()
-        self._fresh.clear()
+        self._suspects = self._fresh = None

@@ -31,21 +31,36 @@ CLOCK_REQUEST_BYTES = 3
 class Role:
     """What both sides have: events for the owner, the close among them."""
 
+    __slots__ = ("_events", "_max_events")
+
     def __init__(self, config: Config) -> None:
         # A welcome, the close, and as many tickets as the server sends before it waits.
-        self._events: deque[SessionEvent] = deque(maxlen=2 + 2 * config.resume_tickets)
-        self._states: deque[SessionEvent] = deque(maxlen=config.recent_states)
+        self._max_events = 2 + 2 * config.resume_tickets
+        self._events: list[SessionEvent] | None = None
 
     @property
     def has_events(self) -> bool:
         """Whether `next_event` has something."""
-        return bool(self._events) or bool(self._states)
+        return self._events is not None
 
     def next_event(self) -> SessionEvent | None:
         """Control first, then states."""
-        if self._events:
-            return self._events.popleft()
-        return self._states.popleft() if self._states else None
+        events = self._events
+        if events is None:
+            return None
+        event = events.pop(0)
+        if not events:
+            self._events = None
+        return event
+
+    def _add_event(self, event: SessionEvent) -> None:
+        """Keep an event for the owner; where there are too many the oldest gives way."""
+        events = self._events
+        if events is None:
+            events = self._events = []
+        elif len(events) >= self._max_events:
+            del events[0]
+        events.append(event)
 
     def accepts(self, parsed: Payload) -> bool:
         """Whether every frame may come from the other side."""
@@ -54,7 +69,7 @@ class Role:
     def receive(self, parsed: Payload, now: float) -> None:
         """Take everything but messages."""
         if parsed.close is not None:
-            self._events.append(CloseReceived(parsed.close.code, parsed.close.text, parsed.close.flags))
+            self._add_event(CloseReceived(parsed.close.code, parsed.close.text, parsed.close.flags))
 
     def attach(self, now: float) -> None:
         """A connection stands."""
@@ -82,6 +97,8 @@ class Role:
 
 class ServerRole(Role):
     """Sends state, answers questions for the clock."""
+
+    __slots__ = ("_clock_us", "_control", "state")
 
     def __init__(
         self,
@@ -137,12 +154,25 @@ class ServerRole(Role):
 class ClientRole(Role):
     """Follows the server's state and clock, and collects tickets."""
 
+    __slots__ = ("_states", "_ticket_numbers", "_welcome", "clock", "state")
+
     def __init__(self, config: Config, stats: SessionStats) -> None:
         super().__init__(config)
+        self._states: deque[SessionEvent] = deque(maxlen=config.recent_states)
         self._welcome: bytes | None = None
         self._ticket_numbers = ReceivedNumbers(64, may_skip=True)
         self.state = StateInbox(config, stats)
         self.clock = ServerClock(config)
+
+    @property
+    def has_events(self) -> bool:
+        return self._events is not None or bool(self._states)
+
+    def next_event(self) -> SessionEvent | None:
+        event = super().next_event()
+        if event is None and self._states:
+            return self._states.popleft()
+        return event
 
     def accepts(self, parsed: Payload) -> bool:
         return parsed.state_ack < 0 and parsed.clock_request < 0
@@ -156,12 +186,12 @@ class ClientRole(Role):
             self.clock.receive_answer(*parsed.clock_answer, now)
         if parsed.welcome is not None and parsed.welcome != self._welcome:
             self._welcome = parsed.welcome
-            self._events.append(WelcomeReceived(parsed.welcome))
+            self._add_event(WelcomeReceived(parsed.welcome))
         for truncated, blob in parsed.tickets:
             number = self._ticket_numbers.expand(truncated)
             if not self._ticket_numbers.is_received(number):
                 self._ticket_numbers.record(number)
-                self._events.append(TicketReceived(blob))
+                self._add_event(TicketReceived(blob))
         super().receive(parsed, now)
 
     def _add_state(self, received: ReceivedState | None) -> None:

@@ -123,6 +123,7 @@ class ServerCore:
         self._next_sweep = now
         self._plain_peers = 0
         self._adopted: dict[bytes, None] = {}
+        self._receiver: NetcodePeer  # of the payloads that leave now
         self._closing = ClosingPeers(config, self._send_payloads, self._netcode.disconnect)
         self._ready: list[ServerPeer] = []
         self._events: deque[CoreEvent] = deque()
@@ -180,7 +181,7 @@ class ServerCore:
         self._private_key = b""
         self._is_running = False
         for peer in self.sessions.values():
-            peer.attachment = peer.send = None
+            peer.attachment = None
             peer.resume_secret = b""
         self.sessions, self.by_name = {}, {}
         self._closing.clear()
@@ -309,12 +310,12 @@ class ServerCore:
     def _take_netcode_events(self, now: float) -> None:
         while (event := self._netcode.next_event()) is not None:
             if isinstance(event, PeerConnected):
-                self._connected(event.peer, now)
+                self._connected(event.peer, event.token, now)
             else:
                 self._disconnected(event.peer, event.reason, now)
 
-    def _connected(self, netcode_peer: NetcodePeer, now: float) -> None:
-        identity = decode_user_data(netcode_peer.user_data, config=self._config)
+    def _connected(self, netcode_peer: NetcodePeer, token: PrivateToken, now: float) -> None:
+        identity = decode_user_data(token.user_data, config=self._config)
         if identity is None:
             self._plain_peers += 1
             netcode_peer.timeout_s = min(netcode_peer.timeout_s, self._config.timeout_s)
@@ -326,13 +327,13 @@ class ServerCore:
         known = self.sessions.get(session_id_of(identity.resume_secret))
         if known is not None:
             self._resume(known, netcode_peer, now)
-        elif identity.resume_secret == NO_SESSION or self._adopts(identity, netcode_peer):
+        elif identity.resume_secret == NO_SESSION or self._adopts(identity, token):
             self._join(netcode_peer, identity, now)
         else:
             text = "the session ended while the client was away"
             self._refuse(netcode_peer, DisconnectReason.SESSION_ENDED, text, now)
 
-    def _adopts(self, identity: Identity, netcode_peer: NetcodePeer) -> bool:
+    def _adopts(self, identity: Identity, token: PrivateToken) -> bool:
         """Whether a ticket of a session unknown here begins a new one.
 
         Another process at this very address must have issued it, not long ago, and no other ticket of
@@ -340,7 +341,7 @@ class ServerCore:
         ticket is as good as its session.)
         """
         age_s = abs(self._unix_time - identity.issued_at)
-        is_ours = any(address in self._own_addresses for address in netcode_peer.token.server_addresses)
+        is_ours = any(address in self._own_addresses for address in token.server_addresses)
         if identity.instance_id == self._instance_id or not is_ours or age_s > self._config.ticket_lifetime_s:
             return False
         if identity.resume_secret in self._adopted:
@@ -399,7 +400,6 @@ class ServerCore:
         netcode_peer.timeout_s = min(netcode_peer.timeout_s, self._config.timeout_s)
         peer.attachment = netcode_peer
         peer.remote_address = netcode_peer.address
-        peer.send = self._sender(netcode_peer)
         peer.session.attach(now)
         welcome = Welcome(
             resume_secret=peer.resume_secret,
@@ -413,14 +413,6 @@ class ServerCore:
         self._issue_tickets(peer, now)
         self.flush(peer, now)
         self._mark_ready(peer)
-
-    def _sender(self, netcode_peer: NetcodePeer) -> Callable[[bytes], int]:
-        send_payload = self._netcode.send_payload
-
-        def send(payload: bytes) -> int:
-            return send_payload(netcode_peer, payload, self._now)
-
-        return send
 
     def _issue_tickets(self, peer: ServerPeer, now: float) -> None:
         """New tickets; the client forgets those before."""
@@ -449,7 +441,6 @@ class ServerCore:
         peer = ServerPeer(self.new_session(now), netcode_peer.address, NO_SESSION, {})
         netcode_peer.session = peer
         peer.attachment = netcode_peer
-        peer.send = self._sender(netcode_peer)
         peer.session.attach(now)
         peer.disconnect_reason = reason
         peer.session.queue_close(reason, text, 0, now)
@@ -459,9 +450,15 @@ class ServerCore:
     # --- inside: sessions -----------------------------------------------------------------------
 
     def _send_payloads(self, peer: ServerPeer, now: float) -> None:
-        if peer.attachment is not None and peer.send is not None:
+        netcode_peer = peer.attachment
+        if netcode_peer is not None:
             self._now = now
-            peer.session.send_payloads(now, peer.send)
+            self._receiver = netcode_peer
+            peer.session.send_payloads(now, self._send_to_receiver)
+
+    def _send_to_receiver(self, payload: bytes) -> int:
+        """What `Session.send_payloads` sends with; one for all sessions, of which one sends at a time."""
+        return self._netcode.send_payload(self._receiver, payload, self._now)
 
     def _take_session_events(self, peer: ServerPeer, now: float) -> None:
         while (event := peer.session.next_event()) is not None:
@@ -473,11 +470,10 @@ class ServerCore:
                     self._detach(peer, now)
                 self._leave(peer, DisconnectReason.GOODBYE, event.text)
                 return
-            peer.events.append(event)
+            peer.add_event(event)
 
     def _detach(self, peer: ServerPeer, now: float) -> None:
         peer.attachment = None
-        peer.send = None
         peer.session.detach(now)
 
     def _drop(self, peer: ServerPeer, now: float) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +39,6 @@ class ServerPeer:
         "next_close_at",
         "remote_address",
         "resume_secret",
-        "send",
         "session",
         "session_id",
         "tickets_until",
@@ -67,13 +64,12 @@ class ServerPeer:
         self.disconnect_reason: DisconnectReason | None = None
         self.disconnect_text = ""
         self.attachment: NetcodePeer | None = None
-        self.send: Callable[[bytes], int] | None = None
         self.leave_at = 0.0
         self.close_at = 0.0
         self.next_close_at = 0.0
         self.is_ready = False
         self.user: Any = None
-        self.events: deque[SessionEvent] = deque()
+        self.events: list[SessionEvent] | None = None
 
     @property
     def is_connected(self) -> bool:
@@ -82,7 +78,19 @@ class ServerPeer:
 
     def next_event(self) -> SessionEvent | None:
         """The next of the session's events that concern the application (acks, losses)."""
-        return self.events.popleft() if self.events else None
+        events = self.events
+        if events is None:
+            return None
+        event = events.pop(0)
+        if not events:
+            self.events = None
+        return event
+
+    def add_event(self, event: SessionEvent) -> None:
+        """Keep an event for the application."""
+        if self.events is None:
+            self.events = []
+        self.events.append(event)
 
 
 @dataclass(frozen=True, slots=True)

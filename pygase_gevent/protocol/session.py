@@ -214,7 +214,7 @@ class Session:
         if event is not None:
             return event
         if self._messages.notices:
-            token, has_arrived = self._messages.notices.popleft()
+            token, has_arrived = self._messages.notices.pop(0)
             return MessageAcked(token) if has_arrived else MessageLost(token)
         return None
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import Final
 
 
-@dataclass(slots=True)
 class SessionStats:
     """Figures of one session since it began, across connections. Bytes are of netcode payloads.
 
@@ -18,22 +16,50 @@ class SessionStats:
         messages_discarded: messages given up: unreliable ones lost, expired or superseded, or thrown away.
         fragments_resent: fragments of large messages and states sent again.
         probes: probe timeouts.
-        drops: what was received and dropped, by `DropReason`.
     """
 
-    packets_sent: int = 0
-    packets_received: int = 0
-    bytes_sent: int = 0
-    bytes_received: int = 0
-    packets_lost: int = 0
-    messages_sent: int = 0
-    messages_received: int = 0
-    messages_resent: int = 0
-    messages_ridden_along: int = 0
-    messages_discarded: int = 0
-    fragments_resent: int = 0
-    probes: int = 0
-    drops: Counter[str] = field(default_factory=Counter)
+    __slots__ = (
+        "_drops",
+        "bytes_received",
+        "bytes_sent",
+        "fragments_resent",
+        "messages_discarded",
+        "messages_received",
+        "messages_resent",
+        "messages_ridden_along",
+        "messages_sent",
+        "packets_lost",
+        "packets_received",
+        "packets_sent",
+        "probes",
+    )
+
+    def __init__(self) -> None:
+        self.packets_sent = 0
+        self.packets_received = 0
+        self.bytes_sent = 0
+        self.bytes_received = 0
+        self.packets_lost = 0
+        self.messages_sent = 0
+        self.messages_received = 0
+        self.messages_resent = 0
+        self.messages_ridden_along = 0
+        self.messages_discarded = 0
+        self.fragments_resent = 0
+        self.probes = 0
+        self._drops: Counter[str] | None = None
+
+    @property
+    def drops(self) -> Counter[str]:
+        """What was received and dropped, by `DropReason`; to count in. Nearly always there is nothing."""
+        drops = self._drops
+        if drops is None:
+            drops = self._drops = Counter()
+        return drops
+
+    def copy_drops(self) -> Counter[str]:
+        """The same for a reader in any thread: copied in one step, for the hub's thread goes on counting."""
+        return Counter(self._drops)
 
 
 class DropReason:

@@ -107,7 +107,7 @@ LIMITS: dict[str, Limit] = {
     "UsedTokens._pending": _used_tokens,
     "UsedTokens._spent": _used_tokens,
     # A session: packets.
-    "SessionStats.drops": _few,
+    "SessionStats._drops": _few,
     "Recovery._sent": _in_flight,
     "Recovery._recently_lost": lambda config: 64,
     "SentPacket.items": lambda config: config.max_events_per_packet,
@@ -118,10 +118,9 @@ LIMITS: dict[str, Limit] = {
     "ClientRole._events": _few,
     "ServerRole._events": _few,
     "ClientRole._states": lambda config: config.recent_states,
-    "ServerRole._states": lambda config: config.recent_states,
     # A session: messages out.
     "ChannelTable._streams": _channels,
-    "ChannelTable._stream_counts": _few,
+    "ChannelTable._plain": _few,
     "Channel.waiting": _events,
     "Channel.window": _window,
     "MessageSender.notices": lambda config: NOTICES * (_events(config) + _in_flight(config)),
@@ -129,7 +128,6 @@ LIMITS: dict[str, Limit] = {
     "MessageSender._blocked": _channels,
     "MessageSender._large": _transfers,
     "MessageSender._resends": _events,
-    "MessageSender._timeouts": _events,
     "RetryTimeouts._deadlines": lambda config: 2 * (_events(config) + _in_flight(config)),
     "MessageSender._unsettled": lambda config: _events(config) + _in_flight(config),
     "Redundancy._fresh": lambda config: config.max_riding_candidates,

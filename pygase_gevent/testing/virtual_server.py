@@ -172,8 +172,7 @@ class VirtualServer(Host):
     def _serve(self, peer: ServerPeer) -> None:
         self._take_session(peer)
         self.core.flush(peer, self._timeline.now)
-        if peer.events:
-            self._take_news(peer)
+        self._take_news(peer)
         if peer.user is not None:
             self._arm(peer.user)
 
@@ -183,8 +182,7 @@ class VirtualServer(Host):
 
     def _take_session(self, peer: ServerPeer) -> None:
         session, tell = peer.session, self.world.witnesses.tell
-        if peer.events:
-            self._take_news(peer)
+        self._take_news(peer)
         if not self.is_busy and peer.user is not None:
             while (message := session.next_call()) is not None:
                 tell("message_received", session, message)

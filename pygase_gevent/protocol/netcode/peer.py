@@ -9,6 +9,7 @@ from pygase_gevent.config import Config
 from pygase_gevent.protocol.address import Address
 from pygase_gevent.protocol.netcode.half_open import HalfOpen
 from pygase_gevent.protocol.netcode.sealing import ReplayWindow
+from pygase_gevent.protocol.netcode.token import PrivateToken
 
 
 class PeerDisconnectReason(Enum):
@@ -28,8 +29,6 @@ class NetcodePeer:
         address: where it is.
         client_id: from its token.
         client_index: its slot, the lowest that was free.
-        user_data: 256 bytes, from its token.
-        token: all that the token said.
         is_connected: False once it has left its slot.
         is_confirmed: whether it is known that the client knows that it is connected.
         last_receive_time: of a payload or keep-alive packet.
@@ -61,8 +60,6 @@ class NetcodePeer:
         "send_cipher",
         "session",
         "timeout_s",
-        "token",
-        "user_data",
     )
 
     def __init__(
@@ -71,7 +68,6 @@ class NetcodePeer:
         address: Address,
         client_id: int,
         client_index: int,
-        user_data: bytes,
         handshake: HalfOpen,
         config: Config,
         now: float,
@@ -79,8 +75,6 @@ class NetcodePeer:
         self.address = address
         self.client_id = client_id
         self.client_index = client_index
-        self.user_data = user_data
-        self.token = handshake.token
         self.receive_cipher = handshake.receive_cipher
         self.send_cipher = handshake.send_cipher
         self.replay = ReplayWindow(config.replay_window)
@@ -115,9 +109,14 @@ class NetcodePeer:
 
 @dataclass(frozen=True, slots=True)
 class PeerConnected:
-    """A client took its slot."""
+    """A client took its slot.
+
+    Attributes:
+        token: all that its token said; the peer itself does not keep it.
+    """
 
     peer: NetcodePeer
+    token: PrivateToken
 
 
 @dataclass(frozen=True, slots=True)

@@ -314,7 +314,7 @@ class NetcodeServer:
             return DropReason.NOT_AUTHENTIC
         if not handshake.is_challenge_fresh(sequence, now - self._config.challenge_lifetime_s):
             return DropReason.CHALLENGE_STALE
-        client_id, user_data = read_challenge_token(challenge)
+        client_id, _ = read_challenge_token(challenge)
         if client_id in self._peers_by_client_id:
             return DropReason.ALREADY_CONNECTED
         if self._used_tokens.is_spent(handshake.token.mac):  # from another address, where it moved
@@ -326,7 +326,6 @@ class NetcodeServer:
             address=address,
             client_id=client_id,
             client_index=heappop(self._free_indices) if self._free_indices else len(self.peers),
-            user_data=user_data,
             handshake=handshake,
             config=self._config,
             now=now,
@@ -335,7 +334,7 @@ class NetcodeServer:
         self._used_tokens.spend(handshake.token.mac, now)
         self.peers[address] = peer
         self._peers_by_client_id[client_id] = peer
-        self._events.append(PeerConnected(peer))
+        self._events.append(PeerConnected(peer, handshake.token))
         self._send_keep_alive(peer, now)
         return None
 

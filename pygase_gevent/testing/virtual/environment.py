@@ -190,7 +190,10 @@ class _BlindWatch(Watch):
     def __init__(self) -> None:
         pass
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Watch:
+        return self
+
+    def check(self) -> None:
         pass
 
     def __exit__(self, *exc_info: object) -> None:
