@@ -101,7 +101,7 @@ class ServerRole(Role):
 
     def receive(self, parsed: Payload, now: float) -> None:
         if parsed.state_ack >= 0:
-            self.state.sender.receive_ack(parsed.state_ack)
+            self.state.sender.receive_ack(parsed.state_ack, now)
         if parsed.clock_request >= 0:
             clock_us = int(now * 1e6) if self._clock_us is None else self._clock_us(now)
             self._control.queue_clock_answer(parsed.clock_request, clock_us, now)

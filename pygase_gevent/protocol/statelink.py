@@ -45,6 +45,8 @@ class StateOutbox(TransferOwner):
 
     def queue(self, encoder: StateEncoder, now: float) -> None:
         """Take what is new for this client."""
+        if self._parts:
+            self.sender.handle_unsent()
         self._queue(self.sender.next_update(encoder, now))
 
     def _queue(self, update: EncodedState | None) -> None:
@@ -60,7 +62,7 @@ class StateOutbox(TransferOwner):
         count = len(parts)
         for index, data in enumerate(parts):
             frame = encode_state_part(update.newest, distance, index, count, update.clock_us, data)
-            self._parts.append(_StatePart(self, self._update, frame))
+            self._parts.append(_StatePart(self, self._update, update.newest, count == 1, frame))
 
     def _begin_transfer(self, update: EncodedState) -> None:
         self.discard()
@@ -87,9 +89,19 @@ class StateOutbox(TransferOwner):
         self._transfer = None
         self.sender.handle_transfer_finished(now)
 
+    def part_arrived(self, part: _StatePart) -> None:
+        """A packet with a part arrived."""
+        if part.is_whole:
+            self.sender.handle_arrival(part.newest)
+
+    def part_lost(self, part: _StatePart, now: float) -> None:
+        """A part was lost, and what stands on its update is of no use."""
+        self.sender.handle_loss(now)
+        self.send_again(part)
+
     def send_again(self, part: _StatePart) -> None:
-        """A part was lost: if nothing newer was queued it is still wanted."""
-        if part.update == self._update and part not in self._parts:
+        """If nothing newer was queued a part is still wanted."""
+        if part.update == self._update and not self.sender.must_resend and part not in self._parts:
             self._parts.append(part)
 
     def attach(self, now: float) -> None:
@@ -112,23 +124,27 @@ class StateOutbox(TransferOwner):
 class _StatePart(Carried):
     """A part of an update in a packet."""
 
-    __slots__ = ("_has_arrived", "_outbox", "frame", "update")
+    __slots__ = ("_has_arrived", "_outbox", "frame", "is_whole", "newest", "update")
 
-    def __init__(self, outbox: StateOutbox, update: int, frame: bytes) -> None:
+    def __init__(self, outbox: StateOutbox, update: int, newest: int, is_whole: bool, frame: bytes) -> None:
         self._outbox = outbox
         self._has_arrived = False
         self.update = update
+        self.newest = newest
+        self.is_whole = is_whole
         self.frame = frame
 
     def on_acked(self, now: float) -> None:
         self._has_arrived = True
+        self._outbox.part_arrived(self)
 
     def on_lost(self, now: float) -> None:
         if not self._has_arrived:
-            self._outbox.send_again(self)
+            self._outbox.part_lost(self, now)
 
     def on_probe(self, now: float) -> None:
-        self.on_lost(now)
+        if not self._has_arrived:
+            self._outbox.send_again(self)
 
 
 class StateInbox:
@@ -200,6 +216,7 @@ class StateInbox:
         """The server has heard of this state."""
         if self._confirmed is None or newest > self._confirmed:
             self._confirmed = newest
+        self.receiver.handle_confirmed(newest)
 
     def attach(self) -> None:
         """A connection stands."""
