@@ -692,7 +692,7 @@ def test_nonsense_from_an_authenticated_peer_is_counted_and_dropped() -> None:
         b"",
         b"\x80",
         b"\x00\x7f",
-        b"\x01\xff\xff\xff\xff\x00\x00",  # acknowledges what was never sent
+        b"\x01\x00\xff\xff\xff",  # acknowledges what was never sent
         b"\x00\x03\x01W",  # a client does not say welcome
         b"\x00\x92\x00\x00\x00\x00\x00\x00\x00",
     ]

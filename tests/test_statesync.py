@@ -7,7 +7,7 @@ import pytest
 from pygase_gevent.codec import DELETE, encode
 from pygase_gevent.config import Config
 from pygase_gevent.gamestate import GameState, GameStateStore, GameStateUpdate, GameStatus
-from pygase_gevent.protocol.frames import FULL, MAX_STATE_PART_BYTES
+from pygase_gevent.protocol.frames import FULL, MAX_STATE_PART_BYTES, parse_payload
 from pygase_gevent.protocol.stateencoder import EncodedState
 from pygase_gevent.protocol.statesync import StateDrop, StateEncoder, StateReceiver, StateSender
 
@@ -37,6 +37,9 @@ class Pair:
         if encoded.parts is None:
             return self.receiver.receive_transfer(encoded.transfer_body)
         distance = FULL if encoded.is_full else encoded.newest - encoded.base
+        if encoded.step_frame and order is None:
+            step = parse_payload(b"\x00" + encoded.step_frame, max_frames=1).state_step
+            return self.receiver.receive_step(*step)
         newest = encoded.newest if encoded.is_full else encoded.newest & 0xFFFF_FFFF
         received = [
             self.receiver.receive_part(
@@ -393,6 +396,38 @@ def test_numbers_beyond_32_bits_are_told_by_their_lower_half():
         state = pair.sync()
         assert (state.time_order, state.x) == (2**32 - 2 + i, i)
     assert pair.sender.base == 2**32 + 3
+
+
+def test_most_deltas_go_in_their_short_form_and_tell_the_clock_without_error():
+    pair = Pair(time_order=2**24 - 5, x=0)
+    pair.sync()
+    for i in range(1, 12):
+        pair.push(x=i)
+        pair.now += 0.000_123
+        encoded = pair.next_update()
+        assert len(encoded.step_frame) == 7 + len(encoded.blob)
+        received = pair.carry(encoded)
+        pair.acknowledge()
+        assert received.state.time_order == 2**24 - 5 + i
+        assert received.server_time == encoded.clock_us / 1e6 == pytest.approx(pair.now, abs=16e-6)
+
+
+def test_a_base_far_behind_or_of_long_ago_needs_the_long_form():
+    pair = Pair(config=Config(update_cache_size=1000), x=0)
+    pair.sync()
+    for i in range(256):
+        pair.push(x=i + 1)
+    pair.now = 0.5
+    encoded = pair.next_update()
+    assert not encoded.step_frame
+    assert pair.carry(encoded).state.x == 256
+    pair.acknowledge()
+    pair.push(x=257)
+    pair.now += 1.1  # 16 bits of 16 us
+    encoded = pair.next_update()
+    assert not encoded.step_frame
+    received = pair.carry(encoded)
+    assert (received.state.x, received.server_time) == (257, pytest.approx(pair.now, abs=16e-6))
 
 
 def test_a_large_state_goes_as_a_transfer_while_the_game_goes_on():

@@ -93,6 +93,7 @@ class ServerRole(Role):
     def accepts(self, parsed: Payload) -> bool:
         return not (
             parsed.states
+            or parsed.state_step is not None
             or parsed.state_fragments
             or parsed.tickets
             or parsed.welcome is not None
@@ -143,6 +144,8 @@ class ClientRole(Role):
         return parsed.state_ack < 0 and parsed.clock_request < 0
 
     def receive(self, parsed: Payload, now: float) -> None:
+        if parsed.state_step is not None:
+            self._add_state(self.state.receive_step(parsed.state_step))
         for part in parsed.states:
             self._add_state(self.state.receive_part(part))
         for fragment in parsed.state_fragments:

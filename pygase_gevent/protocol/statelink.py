@@ -9,9 +9,8 @@ from pygase_gevent.protocol.fragments import OutgoingTransfer, Reassembly, Trans
 from pygase_gevent.protocol.frame_writer import (
     encode_state_ack,
     encode_state_fragment_prefix,
-    encode_state_part,
 )
-from pygase_gevent.protocol.frames import FULL, StateFragmentFrame, StateFrame
+from pygase_gevent.protocol.frames import StateFragmentFrame, StateFrame, StateStepFrame
 from pygase_gevent.protocol.packet import PacketBuilder
 from pygase_gevent.protocol.recovery import Carried
 from pygase_gevent.protocol.statesync import (
@@ -57,12 +56,12 @@ class StateOutbox(TransferOwner):
         if update.parts is None:
             self._begin_transfer(update)
             return
-        distance = FULL if update.base is None else update.newest - update.base
-        parts = update.parts or (b"",)
-        count = len(parts)
-        for index, data in enumerate(parts):
-            frame = encode_state_part(update.newest, distance, index, count, update.clock_us, data)
-            self._parts.append(_StatePart(self, self._update, update.newest, count == 1, frame))
+        if update.step_frame:
+            self._parts.append(_StatePart(self, self._update, update.newest, True, True, update.step_frame))
+            return
+        is_whole = len(update.frames) == 1
+        for frame in update.frames:
+            self._parts.append(_StatePart(self, self._update, update.newest, is_whole, False, frame))
 
     def _begin_transfer(self, update: EncodedState) -> None:
         self.discard()
@@ -82,7 +81,10 @@ class StateOutbox(TransferOwner):
         parts = self._parts
         while parts and packet.fits(parts[0].frame):
             part = parts.popleft()
-            packet.add(part.frame)
+            if part.is_last:
+                packet.add_last(part.frame)
+            else:
+                packet.add(part.frame)
             packet.items.append(part)
 
     def on_transfer_arrived(self, now: float) -> None:
@@ -124,14 +126,17 @@ class StateOutbox(TransferOwner):
 class _StatePart(Carried):
     """A part of an update in a packet."""
 
-    __slots__ = ("_has_arrived", "_outbox", "frame", "is_whole", "newest", "update")
+    __slots__ = ("_has_arrived", "_outbox", "frame", "is_last", "is_whole", "newest", "update")
 
-    def __init__(self, outbox: StateOutbox, update: int, newest: int, is_whole: bool, frame: bytes) -> None:
+    def __init__(
+        self, outbox: StateOutbox, update: int, newest: int, is_whole: bool, is_last: bool, frame: bytes
+    ) -> None:
         self._outbox = outbox
         self._has_arrived = False
         self.update = update
         self.newest = newest
         self.is_whole = is_whole
+        self.is_last = is_last
         self.frame = frame
 
     def on_acked(self, now: float) -> None:
@@ -165,6 +170,13 @@ class StateInbox:
         received = self.receiver.receive_part(
             frame.newest, frame.distance, frame.part, frame.parts, frame.clock_us, frame.data
         )
+        self._count_drops()
+        return received
+
+    def receive_step(self, frame: StateStepFrame) -> ReceivedState | None:
+        """Take a whole update; the state if it makes a new one."""
+        self._is_due = True
+        received = self.receiver.receive_step(frame.newest, frame.distance, frame.clock_steps, frame.data)
         self._count_drops()
         return received
 

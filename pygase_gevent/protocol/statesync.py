@@ -27,7 +27,7 @@ from pygase_gevent.codec import decode, pack
 from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError, ArgumentTypeError, DecodeError
 from pygase_gevent.gamestate import GameState, GameStatus, check_names
-from pygase_gevent.protocol.frames import FULL
+from pygase_gevent.protocol.frames import CLOCK_STEP_US, FULL
 from pygase_gevent.protocol.stateencoder import EncodedState, StateEncoder, decode_transfer_body
 
 ACK_MASK = 0xFF_FFFF
@@ -145,7 +145,7 @@ class StateSender:
             self._merge = None  # what the client has is new enough for the store's cache again
 
     def handle_arrival(self, newest: int) -> None:
-        """A packet with the whole update to this state arrived; was it applied? The next acknowledgement says."""
+        """A packet with a whole update arrived; whether it was applied the next acknowledgement says."""
         if newest > self._arrived:
             self._arrived = newest
 
@@ -243,6 +243,7 @@ class StateReceiver:
         self.drops: Counter[StateDrop] = Counter()
         self._states: dict[int, dict[str, Any]] = {}  # possible bases, oldest first
         self._size_bounds: dict[int, int] = {}  # of each of these, in bytes
+        self._clocks: dict[int, int] = {}  # of each of these, the server's then
         self._assemblies: dict[tuple[int, int | None], _Assembly] = {}
 
     def receive_part(
@@ -260,7 +261,7 @@ class StateReceiver:
         """
         base = None
         if distance != FULL:
-            newest = self._expand(newest)
+            newest = self._expand(newest, 32)
             base = newest - distance
         if not self._is_usable(base, newest):
             return None
@@ -280,6 +281,14 @@ class StateReceiver:
         del self._assemblies[newest, base]
         return self._apply(base, newest, assembly.clock_us, blob)
 
+    def receive_step(self, newest: int, distance: int, clock_steps: int, data: bytes) -> ReceivedState | None:
+        """Take a whole update in its short form, with 24 bits of `newest`; return the state if it is new."""
+        newest = self._expand(newest, 24)
+        base = newest - distance
+        if not self._is_usable(base, newest):
+            return None
+        return self._apply(base, newest, self._clocks[base] + clock_steps * CLOCK_STEP_US, data)
+
     def receive_transfer(self, body: bytes) -> ReceivedState | None:
         """Take a complete transfer; return the state if that makes a new one."""
         try:
@@ -291,11 +300,11 @@ class StateReceiver:
             return None
         return self._apply(base, newest, clock_us, blob)
 
-    def _expand(self, truncated: int) -> int:
-        """The number nearest to the newest state that has these lower 32 bits."""
+    def _expand(self, truncated: int, bits: int) -> int:
+        """The number nearest to the newest state that has these lower bits."""
         reference = self.newest or 0
-        ahead = (truncated - reference) & 0xFFFF_FFFF
-        return reference + (ahead if ahead < 0x8000_0000 else ahead - 0x1_0000_0000)
+        ahead = truncated - reference & (1 << bits) - 1
+        return reference + (ahead if not ahead >> bits - 1 else ahead - (1 << bits))
 
     def _is_usable(self, base: int | None, newest: int) -> bool:
         if self.newest is not None and newest <= self.newest:
@@ -333,6 +342,7 @@ class StateReceiver:
             return None
         self._states[newest] = content
         self._size_bounds[newest] = bound_bytes
+        self._clocks[newest] = clock_us
         if len(self._states) > self._config.max_client_states:
             self._forget(list(self._states)[1:-1:2])
         for key in [key for key in self._assemblies if key[0] <= newest]:
@@ -348,6 +358,7 @@ class StateReceiver:
         for number in numbers:
             del self._states[number]
             del self._size_bounds[number]
+            del self._clocks[number]
 
     def _size_bound(self, content: dict[str, Any], base: int | None, growth_bytes: int) -> int:
         """How large a state is at the most: its base's bound and the growth, or measured if need be."""
