@@ -25,14 +25,33 @@ BUILD_REQUIRES = [
 ]
 """The compiler, and what it reads the types of."""
 FOLDERS = ("pygase_gevent/protocol", "pygase_gevent/protocol/netcode")
-MODULES = ("pygase_gevent/changes.py", "pygase_gevent/codec.py")
+MODULES = (
+    "pygase_gevent/changes.py",
+    "pygase_gevent/client_loop.py",
+    "pygase_gevent/clients.py",
+    "pygase_gevent/codec.py",
+    "pygase_gevent/deadlines.py",
+    "pygase_gevent/event.py",
+    "pygase_gevent/exchange.py",
+    "pygase_gevent/handling.py",
+    "pygase_gevent/hub/tracer.py",
+    "pygase_gevent/hub/watchdog.py",
+    "pygase_gevent/hub/worker.py",
+    "pygase_gevent/network_loop.py",
+    "pygase_gevent/outbox.py",
+    "pygase_gevent/pusher.py",
+    "pygase_gevent/runners.py",
+    "pygase_gevent/server_loop.py",
+    "pygase_gevent/wire_queue.py",
+)
+"""What each packet and each event passes through beside the protocol."""
 CHOOSER = "pygase_gevent/protocol/netcode/sealing.py"
 """Stays as it is: it only imports one thing or another."""
 WARNINGS = [] if sys.platform == "win32" else ["-Wall", "-Wextra"]
 
 
 def compiled_modules() -> list[str]:
-    """Paths of the modules to compile: no gevent in them, and nothing that is patched or subclassed."""
+    """Paths of the modules to compile: nothing in them that an application subclasses or patches."""
     found = [str(path) for folder in FOLDERS for path in sorted(Path(folder).glob("*.py"))]
     return [*MODULES, *(path for path in found if not path.endswith("__init__.py") and path != CHOOSER)]
 

@@ -74,7 +74,7 @@ CLOCK_STEP_US = 16
 """States' clocks are multiples of this: 16 bits of it are a little more than a second."""
 
 
-class MessageFrame(NamedTuple):
+class MessageFrame:
     """A message, or with `parts` > 0 a fragment of one.
 
     Attributes:
@@ -86,14 +86,27 @@ class MessageFrame(NamedTuple):
         part, parts, total_bytes: place of a fragment; `parts` is 0 for a whole message.
     """
 
-    delivery: int
-    kind: int
-    stream: int
-    number: int
-    body: bytes
-    part: int
-    parts: int
-    total_bytes: int
+    __slots__ = ("body", "delivery", "kind", "number", "part", "parts", "stream", "total_bytes")
+
+    def __init__(
+        self,
+        delivery: int,
+        kind: int,
+        stream: int,
+        number: int,
+        body: bytes,
+        part: int,
+        parts: int,
+        total_bytes: int,
+    ) -> None:
+        self.delivery = delivery
+        self.kind = kind
+        self.stream = stream
+        self.number = number
+        self.body = body
+        self.part = part
+        self.parts = parts
+        self.total_bytes = total_bytes
 
 
 class StateFrame(NamedTuple):
