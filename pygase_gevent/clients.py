@@ -26,7 +26,7 @@ class Client:
         peer: the protocol's side of it.
         exchange: events, calls and handlers.
         connection: what the user sees.
-        timer_at: when the session wants to be looked at; `None` if it does not, or no server runs.
+        deadline: when the session wants to be looked at, in ticks; -1 if it does not, or no server runs.
         next_state_at: not before then does it get another state.
         content_version: the store's, if it has told that it has that content; else -1.
     """
@@ -38,7 +38,7 @@ class Client:
         "exchange",
         "next_state_at",
         "peer",
-        "timer_at",
+        "deadline",
     )
 
     def __init__(self, peer: ServerPeer, clients: Clients, config: Config) -> None:
@@ -46,7 +46,7 @@ class Client:
         self.peer = peer
         self.exchange = clients.new_exchange(peer, self.wake)
         self.connection = ServerConnection(peer, config, self.exchange.counters)
-        self.timer_at: float | None = None
+        self.deadline = -1
         self.next_state_at = 0.0
         self.content_version = -1
 

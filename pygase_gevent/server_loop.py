@@ -14,7 +14,7 @@ from gevent import killall, wait
 from pygase_gevent.clients import Client, Clients
 from pygase_gevent.config import Config
 from pygase_gevent.connection import Disconnect
-from pygase_gevent.deadlines import Deadlines
+from pygase_gevent.deadlines import NEVER, Deadlines
 from pygase_gevent.errors import ConnectionClosedError, NotRunningError, QueueFullError
 from pygase_gevent.exchange import EventWire
 from pygase_gevent.gamestate import GameStateStore
@@ -129,7 +129,7 @@ class ServerLoop(NetworkLoop):
             at_work: list[Any] = []
             for client in [*self._clients.by_name.values(), *self._leaving]:
                 at_work += client.exchange.stop()
-                client.timer_at = None
+                client.deadline = NEVER
             self.runners.close()
             self.close()
             if at_work:
@@ -248,7 +248,7 @@ class ServerLoop(NetworkLoop):
             self.kick(client, DisconnectReason.KICKED, "too slow")
 
     def _begin(self, client: Client) -> None:
-        client.timer_at = None
+        client.deadline = NEVER
         client.exchange.use_wire(self._event_wire)
         client.exchange.watch(self.watchdog)
         client.exchange.start(self.environment, self.runners)
@@ -299,7 +299,7 @@ class ServerLoop(NetworkLoop):
         self._clients.remove(client)
         self._tell(client, "on_leave", self._hooks.on_leave)
         client.exchange.end(ConnectionClosedError(f"client {peer.name} left: {reason}", reason.reason))
-        client.timer_at = None
+        client.deadline = NEVER
         self._touched.pop(client, None)
         self._leaving.append(client)
         if not self._leaving_timer.active:

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, cast
 import gevent
 from gevent import monkey
 from gevent.hub import Hub
+from mypy_extensions import mypyc_attr
 
 from pygase_gevent.config import Config
 from pygase_gevent.hub.monitor import Monitor
@@ -44,6 +45,7 @@ logger = logging.getLogger("pygase_gevent.hub")
 _native_sleep = cast("Callable[[float], None]", monkey.get_original("time", "sleep"))
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Environment:
     """Real time, the kernel's network, native threads."""
 

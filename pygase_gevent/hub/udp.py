@@ -19,6 +19,7 @@ import gevent
 from gevent import monkey
 from gevent.event import Event
 from gevent.socket import wait_write
+from mypy_extensions import mypyc_attr
 
 from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError
@@ -36,6 +37,7 @@ _READ = 1  # libev's event bit
 _WOULD_BLOCK = frozenset((errno.EAGAIN, errno.EWOULDBLOCK))
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class UdpSocket:
     """A bound UDP socket of the calling thread's hub.
 

@@ -108,6 +108,24 @@ class MessageFrame:
         self.parts = parts
         self.total_bytes = total_bytes
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, MessageFrame) and self.fields() == other.fields()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def fields(self) -> tuple[int, int, int, int, bytes, int, int, int]:
+        """All of it, in the order of the arguments."""
+        return (
+            self.delivery,
+            self.kind,
+            self.stream,
+            self.number,
+            self.body,
+            self.part,
+            self.parts,
+            self.total_bytes,
+        )
+
 
 class StateFrame(NamedTuple):
     """A part of a state update. `distance` is how far `base` lies behind `newest`, or `FULL`.
