@@ -123,7 +123,7 @@ class ServerCore:
         self._next_sweep = now
         self._plain_peers = 0
         self._adopted: dict[bytes, None] = {}
-        self._receiver: NetcodePeer  # of the payloads that leave now
+        self._receiver: NetcodePeer | None = None  # of the payloads that leave now
         self._closing = ClosingPeers(config, self._send_payloads, self._netcode.disconnect)
         self._ready: list[ServerPeer] = []
         self._events: deque[CoreEvent] = deque()
@@ -455,9 +455,11 @@ class ServerCore:
             self._now = now
             self._receiver = netcode_peer
             peer.session.send_payloads(now, self._send_to_receiver)
+            self._receiver = None  # or it would be held until another one is sent to
 
     def _send_to_receiver(self, payload: bytes) -> int:
         """What `Session.send_payloads` sends with; one for all sessions, of which one sends at a time."""
+        assert self._receiver is not None
         return self._netcode.send_payload(self._receiver, payload, self._now)
 
     def _take_session_events(self, peer: ServerPeer, now: float) -> None:
