@@ -68,7 +68,7 @@ class World:
         if self._options.frozen:
             gc.collect()
             gc.freeze()
-            gc.set_threshold(50_000, 20, 50)
+            gc.set_threshold(10_000, 20, 50)
         self._referee.ready(self._backend.server.port or 0)
         self._referee.serve()
 
