@@ -1,12 +1,17 @@
-"""Metadata stands in pyproject.toml. This compiles the protocol where it is asked to.
+"""Metadata stands in pyproject.toml. This compiles the hot path where it is asked to.
 
 `PYGASE_GEVENT_COMPILE=1 pip install .` turns the typed modules that every packet passes into C with mypyc,
 which needs a C compiler and takes a minute. The sources are the same, and run as they are without it.
+
+With them come two extensions, each of which plain Python stands in for where it was not built:
+- `hub/_batches.c`, 64 datagrams per system call; on Linux;
+- `protocol/netcode/_sealing.c`, whole packets sealed by libcrypto; where OpenSSL 3's headers are.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -20,26 +25,67 @@ BUILD_REQUIRES = [
 ]
 """The compiler, and what it reads the types of."""
 FOLDERS = ("pygase_gevent/protocol", "pygase_gevent/protocol/netcode")
-MODULES = ("pygase_gevent/changes.py", "pygase_gevent/codec.py")
+MODULES = (
+    "pygase_gevent/changes.py",
+    "pygase_gevent/client_loop.py",
+    "pygase_gevent/clients.py",
+    "pygase_gevent/codec.py",
+    "pygase_gevent/deadlines.py",
+    "pygase_gevent/event.py",
+    "pygase_gevent/exchange.py",
+    "pygase_gevent/handling.py",
+    "pygase_gevent/hub/tracer.py",
+    "pygase_gevent/hub/watchdog.py",
+    "pygase_gevent/hub/worker.py",
+    "pygase_gevent/network_loop.py",
+    "pygase_gevent/outbox.py",
+    "pygase_gevent/pusher.py",
+    "pygase_gevent/runners.py",
+    "pygase_gevent/server_loop.py",
+    "pygase_gevent/wire_queue.py",
+)
+"""What each packet and each event passes through beside the protocol."""
+CHOOSER = "pygase_gevent/protocol/netcode/sealing.py"
+"""Stays as it is: it only imports one thing or another."""
+WARNINGS = [] if sys.platform == "win32" else ["-Wall", "-Wextra"]
 
 
 def compiled_modules() -> list[str]:
-    """Paths of the modules to compile: no gevent in them, and nothing that is patched or subclassed."""
+    """Paths of the modules to compile: nothing in them that an application subclasses or patches."""
     found = [str(path) for folder in FOLDERS for path in sorted(Path(folder).glob("*.py"))]
-    return [*MODULES, *(path for path in found if not path.endswith("__init__.py"))]
+    return [*MODULES, *(path for path in found if not path.endswith("__init__.py") and path != CHOOSER)]
 
 
 def extensions() -> list[Extension]:
+    """What is written in C; a build goes on without one that does not compile."""
+    sealing = Extension(
+        "pygase_gevent.protocol.netcode._sealing",
+        ["pygase_gevent/protocol/netcode/_sealing.c"],
+        libraries=["libcrypto" if sys.platform == "win32" else "crypto"],
+        extra_compile_args=WARNINGS,
+        optional=True,
+    )
+    batches = Extension(
+        "pygase_gevent.hub._batches",
+        ["pygase_gevent/hub/_batches.c"],
+        extra_compile_args=WARNINGS,
+        optional=True,
+    )
+    return [sealing, batches] if sys.platform == "linux" else [sealing]
+
+
+def compiled() -> list[Extension]:
     """Empty while pip only asks what the build needs."""
     try:
         from mypyc.build import mypycify
     except ImportError:
         return []
     # The type check of the whole is not the build's business.
-    return list(mypycify(["--follow-imports=silent", *compiled_modules()], opt_level="3"))
+    modules = mypycify(["--follow-imports=silent", *compiled_modules()], opt_level="3")
+    return [*modules, *extensions()]
 
 
 if os.environ.get("PYGASE_GEVENT_COMPILE") == "1":
-    setup(ext_modules=extensions(), setup_requires=BUILD_REQUIRES)
+    setup(ext_modules=compiled(), setup_requires=BUILD_REQUIRES)
 else:
     setup()

@@ -151,6 +151,30 @@ def decode(
     return value
 
 
+def decode_event(data: bytes, *, config: Config) -> tuple[list[Any], dict[str, Any]]:
+    """Decode the list of a text, a list and a dict with names that an event is; the latter two.
+
+    Raises:
+        DecodeError: it is anything else.
+    """
+    max_items = config.max_event_items
+    value: Any
+    try:
+        value = _unpack(data, config.max_depth, max_items, _refuse_mark)
+    except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
+        raise DecodeError(f"not an encoded value: {error}") from None
+    if type(value) is list and len(value) == 3:
+        args, kwargs = value[1], value[2]
+        if type(args) is list and type(kwargs) is dict and type(value[0]) is str:
+            if kwargs or len(args) + 3 > max_items or not _are_scalars(args):
+                _check_decoded(value, False, config.max_depth, max_items)
+            for name in kwargs:
+                if type(name) is not str:
+                    raise DecodeError("not an event")
+            return args, kwargs
+    raise DecodeError("not an event")
+
+
 def first_text(data: bytes, size: int, max_bytes: int) -> str:
     """Read the text that an encoded list of `size` (up to 15) items begins with, and nothing else of it.
 
@@ -401,6 +425,10 @@ def _check_decoded(value: Any, marks: bool, max_depth: int, items_left: int) -> 
         markable, plain = next_markable, next_plain
     if markable or plain:
         raise DecodeError("nested too deep")
+
+
+def _are_scalars(values: list[Any]) -> bool:
+    return all(type(value) in _SCALARS for value in values)
 
 
 def _sort_children(values: Iterable[Any], may_mark: bool, markable: list[Any], plain: list[Any]) -> None:

@@ -192,6 +192,13 @@ class Config:
     one arrive among those of the next two."""
     max_client_states: int = 64
     """States a client keeps as possible bases: one second at the full rate."""
+    max_states_in_flight: int = 256
+    """States sent to a client and not acknowledged that are remembered: four seconds at the full rate."""
+    state_distrust_s: float = 5.0
+    """After an update was lost the next ones hold all since an acknowledged state for this long: a loss
+    costs no more than its own tick then. On a path that loses one in a hundred that is always."""
+    state_patience_s: float = 1.0
+    """... and also when no state was acknowledged for so long, though newer ones were sent."""
     recent_states: int = 64
     """States a client offers for interpolation."""
 

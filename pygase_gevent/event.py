@@ -8,9 +8,11 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from pygase_gevent.codec import copy_value, decode, first_text, pack
+from mypy_extensions import mypyc_attr
+
+from pygase_gevent.codec import copy_value, decode_event, first_text, pack
 from pygase_gevent.config import Config
-from pygase_gevent.errors import ArgumentError, ArgumentTypeError, DecodeError, SerializationError
+from pygase_gevent.errors import ArgumentError, ArgumentTypeError, SerializationError
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +35,7 @@ class Delivery(enum.Enum):
     """Exactly once while the session lives, in order; each event type is a stream of its own."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Event:
     """Something that happened, with data for the handler on the other side.
 
@@ -95,16 +98,10 @@ class Event:
             DecodeError: the bytes are not an event.
         """
         config = config or _DEFAULT_CONFIG
-        event_type = cls.peek_type(data, config)
-        match decode(data, config=config, max_items=config.max_event_items):
-            case [str(), list() as args, dict() as kwargs] if all(type(k) is str for k in kwargs):
-                event = cls.__new__(cls)
-                event.type = event_type
-                event.handler_args = args
-                event.handler_kwargs = kwargs
-                event.size_bytes = len(data)
-                return event
-        raise DecodeError("not an event")
+        event = cls(first_text(data, 3, config.max_event_type_bytes))
+        event.handler_args, event.handler_kwargs = decode_event(data, config=config)
+        event.size_bytes = len(data)
+        return event
 
     def copy(self) -> Event:
         """Return an equal event that shares no list and no dict with this one."""

@@ -15,12 +15,14 @@ from pathlib import Path
 import pytest
 
 from pygase_gevent.protocol import session
+from pygase_gevent.protocol.netcode import sealing
 from tests.beside import APART, Beside, start_apart, start_patched
 
 pytest_plugins = "pygase_gevent.testing.plugin"  # as the entry point does where it is installed
 
 IS_PATCHED = "PYGASE_TESTS_PATCHED" in os.environ
-IS_COMPILED = not str(session.__file__).endswith(".py")
+HAS_EXTENSIONS = sealing.read_packet.__module__.endswith("._sealing")
+IS_COMPILED = HAS_EXTENSIONS or not str(session.__file__).endswith(".py")
 HANG_S = 60 if IS_PATCHED else 200
 """A test that takes longer hangs: its stacks are printed and the run ends."""
 REAL_STDERR = pytest.StashKey[int]()

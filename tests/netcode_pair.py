@@ -17,8 +17,9 @@ from pygase_gevent.protocol.netcode import (
     PeerEvent,
     generate_connect_token,
 )
-from pygase_gevent.protocol.netcode.crypto import PacketCipher, packet_associated_data
+from pygase_gevent.protocol.netcode.crypto import packet_associated_data
 from pygase_gevent.protocol.netcode.packet import write_request
+from pygase_gevent.protocol.netcode.sealing import PacketCipher
 
 PROTOCOL_ID = 0x1122334455667788
 PRIVATE_KEY = bytes(range(32))

@@ -20,7 +20,8 @@ import gc, os, sys, time, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 warns of every fork beside threads
 from gevent import monkey
 from pygase_gevent import *
-from pygase_gevent.protocol.netcode.crypto import PacketCipher, ChallengeCipher
+from pygase_gevent.protocol.netcode.crypto import ChallengeCipher
+from pygase_gevent.protocol.netcode.sealing import PacketCipher
 from pygase_gevent.protocol.netcode.token import PrivateToken, ConnectToken
 fork, waitpid = monkey.get_original("os", "fork"), monkey.get_original("os", "waitpid")
 KEY = bytes(range(100, 132))

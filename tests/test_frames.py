@@ -41,9 +41,14 @@ def test_a_good_payload_reads_as_written_down(vector: dict[str, Any]) -> None:
     assert parsed.state_ack == vector.get("state_ack", -1)
     assert [[number, blob.hex()] for number, blob in parsed.tickets] == vector.get("tickets", [])
     assert [[*frame[:-1], frame.data.hex()] for frame in parsed.states] == vector.get("states", [])
+    step = parsed.state_step
+    assert (None if step is None else [*step[:-1], step.data.hex()]) == vector.get("state_step")
     fragments = [[*frame[:-1], frame.data.hex()] for frame in parsed.state_fragments]
     assert fragments == vector.get("state_fragments", [])
-    messages = [[*frame[:4], frame.body.hex(), *frame[5:]] for frame in parsed.messages]
+    messages = [
+        [m.delivery, m.kind, m.stream, m.number, m.body.hex(), m.part, m.parts, m.total_bytes]
+        for m in parsed.messages
+    ]
     assert messages == vector.get("messages", [])
 
 
@@ -74,6 +79,9 @@ def test_a_good_payload_is_written_as_written_down(vector: dict[str, Any]) -> No
             payload += frame_writer.encode_fragment(prefix, part, parts, total, bytes.fromhex(body))
         else:
             payload += frame_writer.encode_message(delivery, kind, stream, number, bytes.fromhex(body))
+    if "state_step" in vector:
+        *numbers, data = vector["state_step"]
+        payload += frame_writer.encode_state_step(*numbers, bytes.fromhex(data))
     if vector["name"] == "ping":
         payload += b"\x01"
     assert payload.hex() == vector["payload"]

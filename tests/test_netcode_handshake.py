@@ -22,7 +22,8 @@ from netcode_pair import (
 from pygase_gevent.config import Config
 from pygase_gevent.protocol.netcode import NEVER_EXPIRES, ClientState, DropReason, PrivateToken
 from pygase_gevent.protocol.netcode.crypto import seal_token
-from pygase_gevent.protocol.netcode.packet import PacketType, accepted_types, read_packet, write_packet
+from pygase_gevent.protocol.netcode.packet import PacketType, accepted_types
+from pygase_gevent.protocol.netcode.sealing import read_packet, write_packet
 
 HERE = client_address(1)
 THERE = client_address(2)

@@ -629,6 +629,39 @@ def test_state_follows_on_a_bad_link_and_ends_equal() -> None:
     assert times == sorted(times)
 
 
+def test_on_a_path_that_loses_nothing_each_change_is_sent_once() -> None:
+    sizes = {}
+    for distrust_s in (0.001, 1e6):
+        config = Config(state_distrust_s=distrust_s)
+        pair = Pair(seed=12, config=config, link=LinkConditions(delay_s=0.05))
+        store, _ = moving_state(pair, 50, 200)
+        if distrust_s > 1:
+            pair.server.session.state_sender.handle_loss(pair.now)
+        pair.run(7)
+        assert pair.client.states[-1][1].state.to_dict() == store.get_game_state().to_dict()
+        assert not pair.client.session.stats.drops
+        sizes[distrust_s] = sum(pair.server.sizes)
+    assert sizes[0.001] < sizes[1e6] * 0.4
+
+
+@pytest.mark.parametrize("loss", [0.005, 0.02, 0.1])
+def test_states_on_a_path_that_loses_come_as_soon_as_with_acknowledged_bases(loss: float) -> None:
+    staleness = {}
+    for distrust_s in (Config().state_distrust_s, 1e6):
+        late: list[float] = []
+        for seed in range(2):
+            link = LinkConditions(loss=loss, delay_s=0.04, jitter_s=0.01)
+            pair = Pair(seed=seed, config=Config(state_distrust_s=distrust_s), link=link)
+            moving_state(pair, 50, 1200)
+            if distrust_s > 10:
+                pair.server.session.state_sender.handle_loss(pair.now)
+            pair.run(30)
+            late += [b[0] - a[0] for a, b in itertools.pairwise(pair.client.states)]
+        staleness[distrust_s] = percentile(late, 0.99)
+    usual, acknowledged = staleness.values()
+    assert usual <= acknowledged + 0.03  # a tick
+
+
 def test_a_large_state_arrives_while_the_game_goes_on() -> None:
     pair = Pair(seed=13, link=LinkConditions(loss=0.1, delay_s=0.05, jitter_s=0.02))
     store, _ = moving_state(pair, 5000, 600)
@@ -659,7 +692,7 @@ def test_nonsense_from_an_authenticated_peer_is_counted_and_dropped() -> None:
         b"",
         b"\x80",
         b"\x00\x7f",
-        b"\x01\xff\xff\xff\xff\x00\x00",  # acknowledges what was never sent
+        b"\x01\x00\xff\xff\xff",  # acknowledges what was never sent
         b"\x00\x03\x01W",  # a client does not say welcome
         b"\x00\x92\x00\x00\x00\x00\x00\x00\x00",
     ]

@@ -7,7 +7,7 @@ import pytest
 from pygase_gevent.codec import DELETE, encode
 from pygase_gevent.config import Config
 from pygase_gevent.gamestate import GameState, GameStateStore, GameStateUpdate, GameStatus
-from pygase_gevent.protocol.frames import FULL, MAX_STATE_PART_BYTES
+from pygase_gevent.protocol.frames import FULL, MAX_STATE_PART_BYTES, parse_payload
 from pygase_gevent.protocol.stateencoder import EncodedState
 from pygase_gevent.protocol.statesync import StateDrop, StateEncoder, StateReceiver, StateSender
 
@@ -37,6 +37,9 @@ class Pair:
         if encoded.parts is None:
             return self.receiver.receive_transfer(encoded.transfer_body)
         distance = FULL if encoded.is_full else encoded.newest - encoded.base
+        if encoded.step_frame and order is None:
+            step = parse_payload(b"\x00" + encoded.step_frame, max_frames=1).state_step
+            return self.receiver.receive_step(*step)
         newest = encoded.newest if encoded.is_full else encoded.newest & 0xFFFF_FFFF
         received = [
             self.receiver.receive_part(
@@ -48,7 +51,7 @@ class Pair:
 
     def acknowledge(self):
         if self.receiver.newest is not None:
-            self.sender.receive_ack(self.receiver.newest & 0xFFFF_FFFF)
+            self.sender.receive_ack(self.receiver.newest & 0xFF_FFFF, self.now)
 
     def sync(self):
         received = self.carry(self.next_update())
@@ -84,9 +87,10 @@ def test_the_clock_tells_when_a_state_was_first_seen():
     assert pair.sender.handle_timer(pair.now).clock_us == 20_000
 
 
-def test_until_an_acknowledgement_each_update_holds_all_since_the_base():
+def test_on_a_path_that_loses_each_update_holds_all_since_the_acknowledged_base():
     pair = Pair(a=0, b={"x": 1, "y": 1})
     pair.sync()
+    pair.sender.handle_loss(pair.now)
     before = pair.store.get_game_state()
     pair.push(a=1)
     pair.next_update()  # lost
@@ -103,6 +107,123 @@ def test_until_an_acknowledgement_each_update_holds_all_since_the_base():
     assert pair.next_update().base == 3
 
 
+def test_on_a_path_that_loses_nothing_each_change_is_sent_once():
+    pair = Pair(x=0)
+    pair.sync()
+    for i in range(1, 21):
+        pair.push(x=i)
+        encoded = pair.next_update()
+        assert encoded.base == i - 1  # the acknowledgement comes two ticks late
+        assert not pair.sender.has_newest_content
+        assert pair.carry(encoded).state.x == i
+        if i > 2:
+            pair.sender.receive_ack(i - 2, pair.now)
+    assert pair.next_update() is None  # it is on its way
+    assert not pair.sender.has_newest_content
+    pair.acknowledge()
+    assert pair.next_update() is None
+    assert pair.sender.has_newest_content
+
+
+def chained(length):
+    """A pair with so many updates on their way, each on the one before."""
+    pair = Pair(x=0)
+    pair.sync()
+    updates = []
+    for i in range(1, length + 1):
+        pair.push(x=i)
+        updates.append(pair.next_update())
+    assert [encoded.base for encoded in updates] == list(range(length))
+    return pair, updates
+
+
+def test_a_loss_is_followed_at_once_by_all_since_the_acknowledged_base():
+    pair, updates = chained(3)
+    pair.sender.handle_loss(pair.now)
+    assert pair.sender.next_timer() <= pair.now
+    encoded = pair.sender.handle_timer(pair.now)
+    assert (encoded.base, encoded.newest) == (0, 3)
+    assert pair.carry(updates[1]) is None
+    assert pair.carry(encoded).state.x == 3
+    pair.push(x=4)
+    encoded = pair.next_update()
+    assert encoded.base == 0  # and so for a while
+    pair.carry(encoded)
+    pair.acknowledge()
+    pair.now += CONFIG.state_distrust_s
+    pair.push(x=5)
+    assert pair.next_update().base == 4
+    pair.push(x=6)
+    assert pair.next_update().base == 5
+
+
+def test_an_update_that_arrived_and_was_not_applied_counts_as_a_loss():
+    pair, updates = chained(3)
+    assert pair.carry(updates[1]) is None  # the first one was lost
+    pair.sender.handle_arrival(2)
+    pair.acknowledge()
+    assert pair.sender.must_resend
+    assert pair.carry(pair.sender.handle_timer(pair.now)).state.x == 3
+    assert not pair.sender.must_resend
+
+
+def test_an_update_that_arrived_and_was_applied_counts_as_none():
+    pair, updates = chained(3)
+    for encoded in updates[:2]:
+        pair.carry(encoded)
+        pair.sender.handle_arrival(encoded.newest)
+        pair.acknowledge()
+    pair.push(x=4)
+    assert pair.next_update().base == 3
+
+
+def test_the_client_keeps_what_the_sender_may_fall_back_to():
+    pair, updates = chained(5)
+    for encoded in updates:
+        pair.carry(encoded)
+    pair.sender.handle_loss(pair.now)  # of the acknowledgements, say: the sender knows of state 0 alone
+    pair.push(x=6)
+    encoded = pair.next_update()
+    assert encoded.base == 0
+    assert pair.carry(encoded).state.x == 6
+    pair.receiver.handle_confirmed(5)
+    pair.acknowledge()
+    pair.push(x=7)
+    assert pair.carry(pair.next_update()).state.x == 7
+    assert pair.receiver.receive_part(9, 5, 0, 1, 0, b"\x80") is None  # 4 was forgotten
+    assert pair.receiver.drops == {StateDrop.UNKNOWN_BASE: 1}
+
+
+def test_what_is_not_acknowledged_for_long_is_sent_again_on_a_base_that_is():
+    pair, _ = chained(2)
+    pair.now += CONFIG.keepalive_s
+    assert pair.sender.handle_timer(pair.now).base == 0
+    for i in range(3, 3 + round(CONFIG.state_patience_s / 0.02) + 1):
+        pair.push(x=i)
+        encoded = pair.next_update()
+    assert encoded.base == 0
+
+
+def test_what_did_not_leave_is_no_base():
+    pair, _ = chained(2)
+    pair.sender.handle_unsent()
+    pair.push(x=3)
+    assert pair.next_update().base == 0
+
+
+def test_states_in_flight_are_bounded():
+    pair = Pair(config=Config(max_states_in_flight=4, keepalive_s=100, state_patience_s=100), x=0)
+    pair.sync()
+    for i in range(1, 10):
+        pair.push(x=i)
+        pair.next_update()
+    for forgotten in (1, 5):
+        pair.sender.receive_ack(forgotten, pair.now)
+        assert pair.sender.base == 0
+    pair.sender.receive_ack(6, pair.now)
+    assert pair.sender.base == 6
+
+
 def test_one_encoding_serves_all_clients_with_the_same_base():
     pair = Pair(x=0)
     pair.sync()
@@ -112,7 +233,7 @@ def test_one_encoding_serves_all_clients_with_the_same_base():
     assert second.next_update(pair.encoder, pair.now) is full
     pair.push(x=1)
     for sender in (first, second):
-        sender.receive_ack(0)
+        sender.receive_ack(0, pair.now)
     delta = first.next_update(pair.encoder, pair.now)
     assert second.next_update(pair.encoder, pair.now) is delta is pair.next_update()
     assert delta.parts is delta.parts
@@ -170,8 +291,9 @@ def test_a_client_behind_the_cache_gets_the_full_state():
     pair.sync()
     for i in range(5):
         pair.push(x=i + 1)
-    assert pair.next_update().is_full
-    assert pair.sync().x == 5
+    encoded = pair.next_update()
+    assert encoded.is_full
+    assert pair.carry(encoded).state.x == 5
 
 
 def big(seed, size=20_000):
@@ -223,6 +345,7 @@ def test_the_client_never_goes_back():
     pair.push(x=1)
     pair.carry(pair.next_update())
     assert pair.carry(old) is None
+    pair.sender.handle_loss(pair.now)
     assert pair.carry(pair.next_update()) is None
     assert pair.receiver.drops == {StateDrop.STALE: 2}
     assert pair.receiver.newest == 1
@@ -249,18 +372,19 @@ def test_kept_states_are_thinned_out_and_the_pair_recovers():
         assert pair.carry(pair.next_update()).state.x == i  # all acknowledgements are lost
     pair.acknowledge()
     pair.push(x=101)
-    assert pair.next_update().base == 100
-    assert pair.sync().x == 101
+    encoded = pair.next_update()
+    assert encoded.base == 100
+    assert pair.carry(encoded).state.x == 101
 
 
 def test_nonsense_acknowledgements_are_ignored():
     pair = Pair(x=0)
-    pair.sender.receive_ack(5)
+    pair.sender.receive_ack(5, pair.now)
     assert pair.sender.base is None
     pair.push(x=1)
     pair.sync()
     for newest in (0, 2, 2**32 - 1, 2**63):
-        pair.sender.receive_ack(newest)
+        pair.sender.receive_ack(newest, pair.now)
     assert pair.sender.base == 1
 
 
@@ -272,6 +396,38 @@ def test_numbers_beyond_32_bits_are_told_by_their_lower_half():
         state = pair.sync()
         assert (state.time_order, state.x) == (2**32 - 2 + i, i)
     assert pair.sender.base == 2**32 + 3
+
+
+def test_most_deltas_go_in_their_short_form_and_tell_the_clock_without_error():
+    pair = Pair(time_order=2**24 - 5, x=0)
+    pair.sync()
+    for i in range(1, 12):
+        pair.push(x=i)
+        pair.now += 0.000_123
+        encoded = pair.next_update()
+        assert len(encoded.step_frame) == 7 + len(encoded.blob)
+        received = pair.carry(encoded)
+        pair.acknowledge()
+        assert received.state.time_order == 2**24 - 5 + i
+        assert received.server_time == encoded.clock_us / 1e6 == pytest.approx(pair.now, abs=16e-6)
+
+
+def test_a_base_far_behind_or_of_long_ago_needs_the_long_form():
+    pair = Pair(config=Config(update_cache_size=1000), x=0)
+    pair.sync()
+    for i in range(256):
+        pair.push(x=i + 1)
+    pair.now = 0.5
+    encoded = pair.next_update()
+    assert not encoded.step_frame
+    assert pair.carry(encoded).state.x == 256
+    pair.acknowledge()
+    pair.push(x=257)
+    pair.now += 1.1  # 16 bits of 16 us
+    encoded = pair.next_update()
+    assert not encoded.step_frame
+    received = pair.carry(encoded)
+    assert (received.state.x, received.server_time) == (257, pytest.approx(pair.now, abs=16e-6))
 
 
 def test_a_large_state_goes_as_a_transfer_while_the_game_goes_on():
@@ -291,7 +447,8 @@ def test_a_large_state_goes_as_a_transfer_while_the_game_goes_on():
     assert not delta.is_full
     assert len(delta.blob) < 200
     pair.push(tick=100)
-    delta = pair.next_update()  # the one before was lost
+    pair.sender.handle_loss(pair.now)
+    delta = pair.next_update()
     assert pair.carry(delta).state == pair.store.get_game_state()
     pair.acknowledge()
     pair.push(tick=101)
@@ -486,7 +643,7 @@ def test_over_a_bad_network_the_client_only_ever_holds_states_that_the_server_ha
             assert received.state == history[received.state.time_order]
         newest = pair.receiver.newest
         if newest is not None:
-            send(lambda: pair.sender.receive_ack(newest & 0xFFFF_FFFF))
+            send(lambda: pair.sender.receive_ack(newest & 0xFF_FFFF, pair.now))
 
     def finish_transfer(body):
         check(pair.receiver.receive_transfer(body))

@@ -142,7 +142,8 @@ static void settle(session *self, sent_packet *packet) {
 
 static void receive_ack(session *self, const payload *in, uint64_t now) {
     uint64_t next = self->connection.next_sequence;
-    uint64_t largest = ((next - 1) & ~0xFFFFFFFFull) | in->ack_largest;
+    if (next == 0) return;
+    uint64_t largest = next - 1 - ((next - 1 - in->ack_largest) & 0xFFFFFF);
     if (largest >= next) return;
     sent_packet *newest = &self->sent[largest % SENT_KEPT];
     if (newest->sequence == largest && newest->sent_at > 0) {
@@ -170,8 +171,9 @@ static void apply(session *self, uint64_t newest) {
 static void receive_part(session *self, const state_part *part, uint64_t now) {
     uint64_t newest = part->newest;
     if (!part->is_full) {
-        /* 32 bits of it: the number nearest to the newest applied. */
-        newest = self->newest + (uint64_t)(int64_t)(int32_t)(uint32_t)(part->newest - self->newest);
+        /* Some bits of it: the number nearest to the newest applied. */
+        int unknown = 64 - part->newest_bits;
+        newest = self->newest + (uint64_t)((int64_t)((part->newest - self->newest) << unknown) >> unknown);
         if (!is_applied(self, newest - part->distance)) {
             self->base.refused++;
             return;

@@ -15,6 +15,7 @@ enum frame {
     STATE_DELTA,
     STATE_FULL,
     STATE_FRAGMENT,
+    STATE_STEP,
     MESSAGE = 0x80
 };
 
@@ -45,16 +46,17 @@ void wire_put_header(writer *out, int64_t largest, uint64_t mask, uint64_t delay
         return;
     }
     uint64_t delay = delay_ns / ACK_DELAY_UNIT_NS;
+    if (delay > MAX_ACK_DELAY) delay = MAX_ACK_DELAY;
     int form = mask == MASK_ONES ? 0 : (mask | 0xFFFF) == MASK_ONES ? 1 : (mask | 0xFFFFFFFF) == MASK_ONES ? 2 : 3;
-    put_u8(out, (uint8_t)(1 | form << 1));
-    put_u32(out, (uint64_t)largest);
-    put_u16(out, delay > 0xFFFF ? 0xFFFF : delay);
+    put_u8(out, (uint8_t)(1 | form << 1 | (int)(delay & 0x1F) << 3));
+    put_u8(out, (uint8_t)(delay >> 5));
+    put_number(out, (uint64_t)largest, 3);
     put_number(out, mask, form == 0 ? 0 : 1 << form);
 }
 
 void wire_put_state_ack(writer *out, uint64_t newest) {
     put_u8(out, STATE_ACK);
-    put_u32(out, newest);
+    put_number(out, newest, 3);
 }
 
 void wire_put_clock_request(writer *out, uint16_t number) {
@@ -110,12 +112,12 @@ size_t wire_bytes_body(uint8_t *out, const char *type, const uint8_t *data, uint
 
 static void parse_header(reader *in, payload *out) {
     uint8_t flags = take_u8(in);
-    if (flags & 0xF8 || (flags && !(flags & 1))) in->is_bad = 1;
+    if (flags && !(flags & 1)) in->is_bad = 1;
     if (!(flags & 1)) return;
-    int form = flags >> 1, mask_bytes = form == 0 ? 0 : 1 << form;
+    int form = flags >> 1 & 3, mask_bytes = form == 0 ? 0 : 1 << form;
     out->has_ack = 1;
-    out->ack_largest = take_u32(in);
-    take_u16(in);
+    take_u8(in); /* the delay */
+    out->ack_largest = (uint32_t)take_number(in, 3);
     out->ack_mask = take_number(in, mask_bytes);
     if (mask_bytes < 8) out->ack_mask |= MASK_ONES << 8 * mask_bytes;
 }
@@ -151,11 +153,24 @@ static void parse_state(reader *in, int is_full, payload *out) {
     state_part *part = add_state(out);
     part->is_full = is_full;
     part->newest = is_full ? take_u64(in) : take_u32(in);
+    part->newest_bits = is_full ? 64 : 32;
     if (!is_full) part->distance = take_u16(in);
     part->part = take_u8(in);
     part->parts = take_u8(in);
     part->size = take_u16(in);
     if (part->part == 0) take_u64(in); /* the server's game clock */
+    part->data = take(in, part->size);
+}
+
+static void parse_state_step(reader *in, payload *out) {
+    state_part *part = add_state(out);
+    part->newest = take_number(in, 3);
+    part->newest_bits = 24;
+    part->distance = take_u8(in);
+    part->parts = 1;
+    take_u16(in); /* how far the clock went */
+    if (in->is_bad) return;
+    part->size = (size_t)(in->end - in->at);
     part->data = take(in, part->size);
 }
 
@@ -181,6 +196,8 @@ int wire_parse(const uint8_t *data, size_t size, payload *out) {
             parse_message(&in, type, out);
         } else if (type == STATE_DELTA || type == STATE_FULL) {
             parse_state(&in, type == STATE_FULL, out);
+        } else if (type == STATE_STEP) {
+            parse_state_step(&in, out);
         } else if (type == STATE_FRAGMENT) {
             parse_state_fragment(&in, out);
         } else if (type == CLOCK_ANSWER) {

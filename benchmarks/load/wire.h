@@ -6,6 +6,7 @@
 #include "netcode.h"
 
 #define ACK_DELAY_UNIT_NS 16000
+#define MAX_ACK_DELAY 0x1FFF
 #define MASK_ONES UINT64_MAX
 #define MAX_PARTS 64
 
@@ -14,7 +15,8 @@ enum delivery { UNRELIABLE, SEQUENCED, RELIABLE, ORDERED };
 /* A part of a state update, or a fragment of a transfer of one. */
 typedef struct {
     int is_full, is_fragment;
-    uint64_t newest; /* 32 bits of it in a delta; unknown in a fragment but the first */
+    uint64_t newest; /* `newest_bits` of it; unknown in a fragment but the first */
+    int newest_bits;
     uint32_t distance;
     uint32_t transfer, part, parts;
     const uint8_t *data;
@@ -23,7 +25,7 @@ typedef struct {
 
 typedef struct {
     int has_ack, is_eliciting, is_closed, has_welcome;
-    uint32_t ack_largest;
+    uint32_t ack_largest; /* 24 bits */
     uint64_t ack_mask;
     int states;
     state_part state[MAX_PARTS];

@@ -11,6 +11,7 @@ import logging
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from time import monotonic
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ from gevent.socket import wait_write
 
 from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError
+from pygase_gevent.hub.batches import receive, send
 from pygase_gevent.hub.process import forget_fork, no_fork, on_fork
 from pygase_gevent.hub.signal import hub_of_this_thread
 from pygase_gevent.protocol.address import Address, normalize_address
@@ -31,6 +33,7 @@ _make_socket = cast("type[socket.socket]", monkey.get_original("socket", "socket
 _native_getaddrinfo = cast("Callable[..., list[Any]]", monkey.get_original("socket", "getaddrinfo"))
 
 _READ = 1  # libev's event bit
+_WOULD_BLOCK = frozenset((errno.EAGAIN, errno.EWOULDBLOCK))
 
 
 class UdpSocket:
@@ -53,7 +56,6 @@ class UdpSocket:
         """What the network answered instead of sending or receiving, by errno name."""
         self.is_closed = False
         self._config = config
-        self._scopes: dict[str, int] = {}  # link-local peers can only be answered on their own link
         if bind is not None and not 0 <= bind[1] <= 65535:
             raise ArgumentError(f"a port must be in 0..65535, not {bind[1]}")
         if bind is None:
@@ -63,6 +65,7 @@ class UdpSocket:
             bind = resolve(*bind)[0]
             serves_both = bind[0] == "::"
         self.family = socket.AF_INET6 if ":" in bind[0] else socket.AF_INET
+        self._scopes: dict[str, int] | None = {} if self.family == socket.AF_INET6 else None
         with no_fork():  # or the child of a fork right now would hold a socket that nobody there knows
             self._socket = _make_socket(self.family, socket.SOCK_DGRAM)
             on_fork(self.after_fork)
@@ -89,21 +92,21 @@ class UdpSocket:
         Never blocks and never yields; empty where nothing is there.
         """
         datagrams: list[tuple[bytes, Address]] = []
-        if self.is_closed:
-            return datagrams
-        receive, size = self._socket.recvfrom, self._config.max_datagram_bytes
-        deadline = monotonic() + limit_s
-        for _ in range(limit):
-            try:
-                data, sockaddr = receive(size)
-            except BlockingIOError:
+        until = monotonic() + limit_s
+        left = limit if limit_s > 0 else 1
+        while left > 0 and not self.is_closed:
+            taken, error = receive(self._socket, left, until, self._config.max_datagram_bytes, self._scopes)
+            datagrams += taken
+            left -= len(taken)
+            if error in _WOULD_BLOCK:
                 break
-            except OSError as error:  # what ICMP said about something sent earlier; says nothing final
+            if error:  # what ICMP said about something sent earlier; says nothing final
                 self._count(error)
-                continue
-            datagrams.append((data, self._address_of(sockaddr)))
-            if monotonic() >= deadline:
+                left -= 1
+            if monotonic() >= until:
                 break
+        if self._scopes and len(self._scopes) > self._config.max_tracked_sources:
+            self._scopes.clear()
         return datagrams
 
     def wait_readable(self) -> bool:
@@ -131,25 +134,22 @@ class UdpSocket:
         Returns:
             How many were sent.
         """
-        sent = 0
+        batch = datagrams if isinstance(datagrams, list) else list(datagrams)
+        sent = index = 0
         patience_s = self._config.send_patience_s
-        is_ipv6 = self.family == socket.AF_INET6
-        for data, address in datagrams:
-            if self.is_closed:
-                break
-            sockaddr = self._sockaddr_of(address) if is_ipv6 else address
-            try:
-                self._socket.sendto(data, sockaddr)
-            except BlockingIOError as error:
-                waited_s, is_sent = self._send_patiently(data, sockaddr, patience_s)
-                patience_s -= waited_s
-                if not is_sent:
-                    self._count(error)
-                    continue
-            except OSError as error:
+        has_waited = False
+        while index < len(batch) and not self.is_closed:
+            count, error = send(self._socket, batch, index, self._scopes)
+            sent += count
+            index += count
+            has_waited = has_waited and not count
+            if error in _WOULD_BLOCK and not has_waited and patience_s > 0 and not _is_within_hub():
+                patience_s -= self._wait_writable(patience_s)
+                has_waited = True
+            elif error:
                 self._count(error)
-                continue
-            sent += 1
+                index += 1
+                has_waited = False
         return sent
 
     def close(self) -> None:
@@ -172,17 +172,12 @@ class UdpSocket:
         self._read_watcher.stop()
         self._readable.set()
 
-    def _send_patiently(self, data: bytes, sockaddr: Any, patience_s: float) -> tuple[float, bool]:
-        """Waits for room in the kernel's buffer; returns the seconds it took, and whether it sent."""
+    def _wait_writable(self, limit_s: float) -> float:
+        """Waits for room in the kernel's buffer; returns the seconds it took."""
         started = monotonic()
-        if patience_s > 0 and gevent.getcurrent() is not gevent.get_hub():
-            try:
-                wait_write(self._socket.fileno(), timeout=patience_s, timeout_exc=TimeoutError())
-                self._socket.sendto(data, sockaddr)
-                return monotonic() - started, True
-            except OSError:  # TimeoutError too; or closed meanwhile
-                pass
-        return monotonic() - started, False
+        with suppress(OSError):  # TimeoutError too; or closed meanwhile
+            wait_write(self._socket.fileno(), timeout=limit_s, timeout_exc=TimeoutError())
+        return monotonic() - started
 
     def _ask_for_buffer(self, option: int, size: int) -> None:
         while size >= 65536:  # the systems' own default; some refuse what others quietly cap
@@ -192,24 +187,13 @@ class UdpSocket:
             except OSError:
                 size //= 2
 
-    def _address_of(self, sockaddr: tuple[Any, ...]) -> Address:
-        if len(sockaddr) == 2:
-            return sockaddr
-        address = normalize_address(sockaddr)
-        if sockaddr[3]:
-            if len(self._scopes) >= self._config.max_tracked_sources:
-                self._scopes.clear()
-            self._scopes[address[0]] = sockaddr[3]
-        return address
+    def _count(self, error: int) -> None:
+        self.errors[errno.errorcode.get(error, "unknown")] += 1
 
-    def _sockaddr_of(self, address: Address) -> tuple[str, int] | tuple[str, int, int, int]:
-        host, port = address
-        if ":" not in host:
-            return f"::ffff:{host}", port
-        return host, port, 0, self._scopes.get(host, 0)
 
-    def _count(self, error: OSError) -> None:
-        self.errors[errno.errorcode.get(error.errno or 0, "unknown")] += 1
+def _is_within_hub() -> bool:
+    """Whether this is a callback of the hub, which cannot wait."""
+    return gevent.getcurrent() is gevent.get_hub()
 
 
 def resolve(hostname: str, port: int) -> list[Address]:

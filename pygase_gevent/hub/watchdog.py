@@ -16,6 +16,7 @@ from typing import Any
 
 import gevent
 import greenlet
+from mypy_extensions import mypyc_attr
 
 from pygase_gevent.config import Config
 from pygase_gevent.hub.monitor import Monitor
@@ -23,7 +24,11 @@ from pygase_gevent.hub.tracer import SwitchTracer
 
 logger = logging.getLogger("pygase_gevent.hub")
 
+MAX_SPARES = 8
+"""Watches kept for the next handlers: about as many as are nested or wait at once."""
 
+
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Watchdog:
     """Watches what runs in one hub. Made, used and closed in that hub's thread.
 
@@ -56,6 +61,7 @@ class Watchdog:
         self._last_logged: dict[str, float] = {}
         self._to_log: deque[tuple[str, float, StackSummary | None]] = deque()
         self._is_closed = False
+        self._spares: list[Watch] = []  # handlers are many, and most are short
         self._monitor = monitor
         if monitor is not None:
             monitor.add(self)
@@ -68,7 +74,9 @@ class Watchdog:
             whose: told in the log as well.
             counter: counts it, too.
         """
-        return Watch(self, name, whose, counter)
+        watch = self._spares.pop() if self._spares else Watch(self)
+        watch.name, watch.whose, watch.counter = name, whose, counter
+        return watch
 
     def close(self) -> None:
         """Watches no longer. Idempotent."""
@@ -78,6 +86,11 @@ class Watchdog:
         if self._monitor is not None:
             self._monitor.remove(self)
         self.tracer.close()
+
+    def take_back(self, watch: Watch) -> None:
+        """A watch has ended, and may serve for another name."""
+        if len(self._spares) < MAX_SPARES:
+            self._spares.append(watch)
 
     def check(self, watch: Watch) -> None:
         """This watch gives the hub back, or ends: count and log it if it held the hub too long."""
@@ -115,6 +128,7 @@ class Watchdog:
             )
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Watch:
     """What `Watchdog.watch` returns.
 
@@ -136,11 +150,12 @@ class Watch:
         "whose",
     )
 
-    def __init__(self, watchdog: Watchdog, name: str, whose: str, counter: Counter[str] | None) -> None:
+    def __init__(self, watchdog: Watchdog) -> None:
         self._watchdog = watchdog
-        self.name = name
-        self.whose = whose
-        self.counter = counter
+        self._greenlet: Any = None
+        self._outer: Watch | None = None
+        self.name = self.whose = ""
+        self.counter: Counter[str] | None = None
         self.since = 0.0
         self.seen_since: float | None = None
         self.stack: StackSummary | None = None
@@ -165,8 +180,8 @@ class Watch:
 
     def __enter__(self) -> Watch:
         tracer, current = self._watchdog.tracer, greenlet.getcurrent()
-        self._greenlet: Any = current
-        self._outer: Watch | None = tracer.watches.get(current)
+        self._greenlet = current
+        self._outer = tracer.watches.get(current)
         self.since = self._watchdog.now()
         tracer.watches[current] = tracer.current = self
         return self
@@ -182,3 +197,5 @@ class Watch:
         else:
             tracer.watches[self._greenlet] = outer
             outer.since = self.since
+        self._greenlet = self._outer = self.counter = self.stack = None
+        self._watchdog.take_back(self)

@@ -19,11 +19,13 @@ from pygase_gevent.protocol.layout import (
     MASK_ONES_64,
     MASK_ONES_ABOVE_16,
     MASK_ONES_ABOVE_32,
+    MAX_ACK_DELAY_STEPS,
     ORDERED,
     RELIABLE,
     STATE_ACK_LAYOUT,
     STATE_DELTA_LAYOUT,
     STATE_FULL_LAYOUT,
+    STATE_STEP_LAYOUT,
     STREAM_U16_LAYOUT,
     STREAM_U32_LAYOUT,
     TICKET_LAYOUT,
@@ -50,16 +52,18 @@ def encode_header(largest: int, mask: int, delay_s: float) -> bytes:
     if largest < 0:
         return b"\x00"
     delay = int(delay_s / ACK_DELAY_UNIT_S)
-    if delay > 0xFFFF:
-        delay = 0xFFFF
-    truncated = largest & 0xFFFF_FFFF
+    if delay > MAX_ACK_DELAY_STEPS:
+        delay = MAX_ACK_DELAY_STEPS
+    flags = (delay & 0x1F) << 3 | 0x01
+    delay >>= 5
+    low, high = largest & 0xFFFF, largest >> 16 & 0xFF
     if mask == MASK_ONES_64:
-        return HEADER_LAYOUT.pack(0x01, truncated, delay)
+        return HEADER_LAYOUT.pack(flags, delay, low, high)
     if mask & MASK_ONES_ABOVE_16 == MASK_ONES_ABOVE_16:
-        return HEADER_16_LAYOUT.pack(0x03, truncated, delay, mask & 0xFFFF)
+        return HEADER_16_LAYOUT.pack(flags | 0x02, delay, low, high, mask & 0xFFFF)
     if mask & MASK_ONES_ABOVE_32 == MASK_ONES_ABOVE_32:
-        return HEADER_32_LAYOUT.pack(0x05, truncated, delay, mask & 0xFFFF_FFFF)
-    return HEADER_64_LAYOUT.pack(0x07, truncated, delay, mask)
+        return HEADER_32_LAYOUT.pack(flags | 0x04, delay, low, high, mask & 0xFFFF_FFFF)
+    return HEADER_64_LAYOUT.pack(flags | 0x06, delay, low, high, mask)
 
 
 def encode_message(delivery: int, kind: int, stream: int, number: int, body: bytes) -> bytes:
@@ -124,9 +128,17 @@ def encode_state_part(
     return head + data
 
 
+def encode_state_step(newest: int, distance: int, clock_steps: int, data: bytes) -> bytes:
+    """A whole update, which has to be its payload's last frame. At most 255 far, and 65535 steps."""
+    head = STATE_STEP_LAYOUT.pack(
+        FrameType.STATE_STEP, newest & 0xFFFF, newest >> 16 & 0xFF, distance, clock_steps
+    )
+    return head + data
+
+
 def encode_state_ack(newest: int) -> bytes:
     """The newest state that was applied."""
-    return STATE_ACK_LAYOUT.pack(FrameType.STATE_ACK, newest & 0xFFFF_FFFF)
+    return STATE_ACK_LAYOUT.pack(FrameType.STATE_ACK, newest & 0xFFFF, newest >> 16 & 0xFF)
 
 
 def encode_ticket(number: int, blob: bytes) -> bytes:

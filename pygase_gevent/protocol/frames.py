@@ -33,6 +33,7 @@ from pygase_gevent.protocol.layout import (
     STATE_DELTA_LAYOUT,
     STATE_FRAGMENT_LAYOUT,
     STATE_FULL_LAYOUT,
+    STATE_STEP_LAYOUT,
     STREAM_U16_LAYOUT,
     STREAM_U32_LAYOUT,
     TICKET_LAYOUT,
@@ -42,7 +43,7 @@ from pygase_gevent.protocol.layout import (
 )
 from pygase_gevent.protocol.netcode.packet import MAX_PAYLOAD_BYTES
 
-MAX_HEADER_BYTES = 15
+MAX_HEADER_BYTES = 13
 MAX_BLOB_BYTES = 255
 """Largest welcome: its length is one byte."""
 MAX_CLOSE_TEXT_BYTES = 200
@@ -68,10 +69,12 @@ NO_NUMBER = -1
 """Number of a message that has none: unreliable, without retries."""
 
 ACK_DELAY_UNIT_S = 16e-6
-"""One step of the acknowledgement delay: 16 bits of them are a little more than a second."""
+"""One step of the acknowledgement delay: 13 bits of them are 131 ms."""
+CLOCK_STEP_US = 16
+"""States' clocks are multiples of this: 16 bits of it are a little more than a second."""
 
 
-class MessageFrame(NamedTuple):
+class MessageFrame:
     """A message, or with `parts` > 0 a fragment of one.
 
     Attributes:
@@ -83,14 +86,27 @@ class MessageFrame(NamedTuple):
         part, parts, total_bytes: place of a fragment; `parts` is 0 for a whole message.
     """
 
-    delivery: int
-    kind: int
-    stream: int
-    number: int
-    body: bytes
-    part: int
-    parts: int
-    total_bytes: int
+    __slots__ = ("body", "delivery", "kind", "number", "part", "parts", "stream", "total_bytes")
+
+    def __init__(
+        self,
+        delivery: int,
+        kind: int,
+        stream: int,
+        number: int,
+        body: bytes,
+        part: int,
+        parts: int,
+        total_bytes: int,
+    ) -> None:
+        self.delivery = delivery
+        self.kind = kind
+        self.stream = stream
+        self.number = number
+        self.body = body
+        self.part = part
+        self.parts = parts
+        self.total_bytes = total_bytes
 
 
 class StateFrame(NamedTuple):
@@ -104,6 +120,22 @@ class StateFrame(NamedTuple):
     part: int
     parts: int
     clock_us: int
+    data: bytes
+
+
+class StateStepFrame(NamedTuple):
+    """A whole update on a base not far behind; it runs to the end of its payload.
+
+    Attributes:
+        newest: 24 bits of the state that it leads to.
+        distance: how far the base lies behind it, up to 255.
+        clock_steps: how far its clock lies behind, in `CLOCK_STEP_US`.
+        data: the update.
+    """
+
+    newest: int
+    distance: int
+    clock_steps: int
     data: bytes
 
 
@@ -134,7 +166,7 @@ class CloseFrame(NamedTuple):
 
 
 class Payload:
-    """A parsed payload. `ack_largest` is -1 without an acknowledgement, else 32 bits wide."""
+    """A parsed payload. `ack_largest` is -1 without an acknowledgement, else 24 bits wide."""
 
     __slots__ = (
         "ack_delay_s",
@@ -148,6 +180,7 @@ class Payload:
         "messages",
         "state_ack",
         "state_fragments",
+        "state_step",
         "states",
         "tickets",
         "welcome",
@@ -165,6 +198,7 @@ class Payload:
         self.clock_answer: ClockAnswerFrame | None = None
         self.state_ack = -1
         self.tickets: list[tuple[int, bytes]] = []
+        self.state_step: StateStepFrame | None = None
         self.states: list[StateFrame] = []
         self.state_fragments: list[StateFragmentFrame] = []
         self.messages: list[MessageFrame] = []
@@ -205,13 +239,11 @@ def peek(payload: bytes) -> tuple[bytes | None, tuple[int, str, int] | None]:
 
 
 def _header_size(flags: int) -> int:
-    if flags & 0xF8:
-        raise DecodeError("unknown header flags")
     if not flags & FLAG_ACK:
         if flags:
-            raise DecodeError("a mask without an acknowledgement")
+            raise DecodeError("header flags without an acknowledgement")
         return 1
-    return (7, 9, 11, 15)[flags >> 1]
+    return (5, 7, 9, 13)[flags >> 1 & 3]
 
 
 def _parse(payload: bytes, max_frames: int) -> Payload:
@@ -237,20 +269,21 @@ def _parse(payload: bytes, max_frames: int) -> Payload:
 def _parse_header(payload: bytes, parsed: Payload) -> int:
     flags = payload[0]
     size = _header_size(flags)
-    if size == 7:
-        _, parsed.ack_largest, delay = HEADER_LAYOUT.unpack_from(payload)
+    if size == 5:
+        _, delay, low, high = HEADER_LAYOUT.unpack_from(payload)
         parsed.ack_mask = MASK_ONES_64
-    elif size == 9:
-        _, parsed.ack_largest, delay, mask = HEADER_16_LAYOUT.unpack_from(payload)
+    elif size == 7:
+        _, delay, low, high, mask = HEADER_16_LAYOUT.unpack_from(payload)
         parsed.ack_mask = MASK_ONES_ABOVE_16 | mask
-    elif size == 11:
-        _, parsed.ack_largest, delay, mask = HEADER_32_LAYOUT.unpack_from(payload)
+    elif size == 9:
+        _, delay, low, high, mask = HEADER_32_LAYOUT.unpack_from(payload)
         parsed.ack_mask = MASK_ONES_ABOVE_32 | mask
-    elif size == 15:
-        _, parsed.ack_largest, delay, parsed.ack_mask = HEADER_64_LAYOUT.unpack_from(payload)
+    elif size == 13:
+        _, delay, low, high, parsed.ack_mask = HEADER_64_LAYOUT.unpack_from(payload)
     else:
         return 1
-    parsed.ack_delay_s = delay * ACK_DELAY_UNIT_S
+    parsed.ack_largest = low | high << 16
+    parsed.ack_delay_s = (flags >> 3 | delay << 5) * ACK_DELAY_UNIT_S
     return size
 
 
@@ -321,12 +354,19 @@ def _parse_control(payload: bytes, offset: int, parsed: Payload) -> int:
     frame_type = payload[offset]
     parsed.has_others = True
     if frame_type == FrameType.STATE_ACK:
-        parsed.state_ack = STATE_ACK_LAYOUT.unpack_from(payload, offset)[1]
-        return offset + 5
+        _, low, high = STATE_ACK_LAYOUT.unpack_from(payload, offset)
+        parsed.state_ack = low | high << 16
+        return offset + 4
     if frame_type == FrameType.CLOSE:
         parsed.close, offset = _parse_close(payload, offset)
         return offset
     parsed.is_ack_eliciting = True
+    if frame_type == FrameType.STATE_STEP:
+        if parsed.states:
+            raise DecodeError("two state updates")
+        _, low, high, distance, steps = STATE_STEP_LAYOUT.unpack_from(payload, offset)
+        parsed.state_step = StateStepFrame(low | high << 16, distance, steps, payload[offset + 7 :])
+        return len(payload)
     if frame_type == FrameType.STATE_DELTA:
         _, newest, distance, index, count, length = STATE_DELTA_LAYOUT.unpack_from(payload, offset)
         return _parse_state(payload, offset + 11, newest, distance, index, count, length, parsed)

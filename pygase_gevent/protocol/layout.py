@@ -8,14 +8,16 @@ from typing import Final
 
 from pygase_gevent.event import Delivery
 
-HEADER_LAYOUT = struct.Struct("<BIH")
-HEADER_16_LAYOUT = struct.Struct("<BIHH")
-HEADER_32_LAYOUT = struct.Struct("<BIHI")
-HEADER_64_LAYOUT = struct.Struct("<BIHQ")
+# 24 bits stand as their lowest 16, then their highest 8.
+HEADER_LAYOUT = struct.Struct("<BBHB")
+HEADER_16_LAYOUT = struct.Struct("<BBHBH")
+HEADER_32_LAYOUT = struct.Struct("<BBHBI")
+HEADER_64_LAYOUT = struct.Struct("<BBHBQ")
 TICKET_LAYOUT = struct.Struct("<BIH")
 CLOCK_REQUEST_LAYOUT = struct.Struct("<BH")
 CLOCK_ANSWER_LAYOUT = struct.Struct("<BHQI")
-STATE_ACK_LAYOUT = struct.Struct("<BI")
+STATE_ACK_LAYOUT = struct.Struct("<BHB")
+STATE_STEP_LAYOUT = struct.Struct("<BHBBH")
 STATE_DELTA_LAYOUT = struct.Struct("<BIHBBH")
 STATE_FULL_LAYOUT = struct.Struct("<BQBBH")
 STATE_FRAGMENT_LAYOUT = struct.Struct("<BHHHI")
@@ -25,6 +27,7 @@ STREAM_U16_LAYOUT = struct.Struct("<HH")
 STREAM_U32_LAYOUT = struct.Struct("<HI")
 FRAGMENT_LAYOUT = struct.Struct("<HHI")
 
+MAX_ACK_DELAY_STEPS = 0x1FFF
 MASK_ONES_64 = 0xFFFF_FFFF_FFFF_FFFF
 MASK_ONES_ABOVE_16 = 0xFFFF_FFFF_FFFF_0000
 MASK_ONES_ABOVE_32 = 0xFFFF_FFFF_0000_0000
@@ -48,6 +51,7 @@ class FrameType:
     STATE_DELTA: Final = 0x08
     STATE_FULL: Final = 0x09
     STATE_FRAGMENT: Final = 0x0A
+    STATE_STEP: Final = 0x0B
     MESSAGE: Final = 0x80
 
 

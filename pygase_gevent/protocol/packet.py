@@ -17,10 +17,20 @@ class PacketBuilder:
         has_misfit: something did not fit.
     """
 
-    __slots__ = ("_chunks", "_max_frames", "frames", "has_misfit", "is_ack_eliciting", "items", "room")
+    __slots__ = (
+        "_chunks",
+        "_last",
+        "_max_frames",
+        "frames",
+        "has_misfit",
+        "is_ack_eliciting",
+        "items",
+        "room",
+    )
 
     def __init__(self, header: bytes, max_frames: int) -> None:
         self._chunks = [header]
+        self._last = b""
         self._max_frames = max_frames
         self.room = MAX_PAYLOAD_BYTES - len(header)
         self.items: list[Carried] = []
@@ -53,6 +63,20 @@ class PacketBuilder:
         self.room -= len(frame)
         self.frames += 1
 
+    @property
+    def has_last(self) -> bool:
+        """Whether there is a frame already that no other may follow."""
+        return bool(self._last)
+
+    def add_last(self, frame: bytes) -> None:
+        """Add the frame that runs to the payload's end, behind all that are added before or after."""
+        self._last = frame
+        self.room -= len(frame)
+        self.frames += 1
+        self.is_ack_eliciting = True
+
     def to_bytes(self) -> bytes:
         """The payload."""
+        if self._last:
+            self._chunks.append(self._last)
         return b"".join(self._chunks)

@@ -170,12 +170,12 @@ class Recovery:
         self._largest_sent = sequence
 
     def receive_ack(self, truncated: int, mask: int, ack_delay_s: float, now: float) -> bool:
-        """Take an acknowledgement whose largest sequence is 32 bits wide.
+        """Take an acknowledgement whose largest sequence is 24 bits wide.
 
         Returns:
             False if it names a sequence that was never sent.
         """
-        largest = self._largest_sent - (self._largest_sent - truncated & 0xFFFF_FFFF)
+        largest = self._largest_sent - (self._largest_sent - truncated & 0xFF_FFFF)
         if largest < 0:
             return False
         if largest == self._last_ack_largest and mask == self._last_ack_mask:

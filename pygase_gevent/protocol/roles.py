@@ -115,6 +115,7 @@ class ServerRole(Role):
     def accepts(self, parsed: Payload) -> bool:
         return not (
             parsed.states
+            or parsed.state_step is not None
             or parsed.state_fragments
             or parsed.tickets
             or parsed.welcome is not None
@@ -123,7 +124,7 @@ class ServerRole(Role):
 
     def receive(self, parsed: Payload, now: float) -> None:
         if parsed.state_ack >= 0:
-            self.state.sender.receive_ack(parsed.state_ack)
+            self.state.sender.receive_ack(parsed.state_ack, now)
         if parsed.clock_request >= 0:
             clock_us = int(now * 1e6) if self._clock_us is None else self._clock_us(now)
             self._control.queue_clock_answer(parsed.clock_request, clock_us, now)
@@ -178,6 +179,8 @@ class ClientRole(Role):
         return parsed.state_ack < 0 and parsed.clock_request < 0
 
     def receive(self, parsed: Payload, now: float) -> None:
+        if parsed.state_step is not None:
+            self._add_state(self.state.receive_step(parsed.state_step))
         for part in parsed.states:
             self._add_state(self.state.receive_part(part))
         for fragment in parsed.state_fragments:

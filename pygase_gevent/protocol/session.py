@@ -298,7 +298,7 @@ class Session:
             return
         if not parsed.messages or self._inbox.receive(parsed.messages, now):
             received.record(sequence, parsed.is_ack_eliciting, now)
-        elif parsed.states:
+        elif parsed.states or parsed.state_step is not None:
             received.ask_for_ack(now)  # the state was taken; the server should hear of it
 
     def _receive_ack(self, parsed: Payload, now: float) -> bool:

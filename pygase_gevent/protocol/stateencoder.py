@@ -14,13 +14,18 @@ from pygase_gevent.codec import pack
 from pygase_gevent.config import Config
 from pygase_gevent.errors import DecodeError
 from pygase_gevent.gamestate import GameStateStore
-from pygase_gevent.protocol.frames import MAX_STATE_PART_BYTES
+from pygase_gevent.protocol.frame_writer import encode_state_part, encode_state_step
+from pygase_gevent.protocol.frames import CLOCK_STEP_US, FULL, MAX_STATE_PART_BYTES
 
 _TRANSFER_HEADER = struct.Struct("<QQQ")
 _NO_BASE = 2**64 - 1
 
 MAX_DISTANCE = 0xFFFF
 """How far the base of an update in parts may lie behind it: 16 bits on the wire."""
+MAX_STEP_DISTANCE = 0xFF
+"""The same of an update in one short frame."""
+MAX_CLOCK_STEPS = 0xFFFF
+"""How far the clock of its base may lie behind, in steps of `CLOCK_STEP_US`."""
 
 
 class EncodedState:
@@ -33,12 +38,30 @@ class EncodedState:
         blob: the encoded attributes or changes.
         is_empty: whether it changes nothing but the `time_order`.
         parts: the blob cut for at most `max_parts` packets; `None` if it must go as a transfer.
+        step_frame: all of it as one short frame that has to be its payload's last; empty if it cannot be.
     """
 
-    __slots__ = ("_transfer_body", "base", "blob", "clock_us", "is_empty", "newest", "parts")
+    __slots__ = (
+        "_frames",
+        "_transfer_body",
+        "base",
+        "blob",
+        "clock_us",
+        "is_empty",
+        "newest",
+        "parts",
+        "step_frame",
+    )
 
     def __init__(
-        self, base: int | None, newest: int, clock_us: int, blob: bytes, is_empty: bool, max_parts: int
+        self,
+        base: int | None,
+        newest: int,
+        clock_us: int,
+        blob: bytes,
+        is_empty: bool,
+        max_parts: int,
+        base_clock_us: int = -1,
     ) -> None:
         self.base = base
         self.newest = newest
@@ -51,6 +74,32 @@ class EncodedState:
         if len(blob) <= max_parts * MAX_STATE_PART_BYTES and not is_far:
             starts = range(0, len(blob), MAX_STATE_PART_BYTES)
             self.parts = tuple(blob[start : start + MAX_STATE_PART_BYTES] for start in starts)
+        self.step_frame = b""
+        self._frames: tuple[bytes, ...] = ()
+        clock_steps = (clock_us - base_clock_us) // CLOCK_STEP_US
+        if (
+            base is not None
+            and base_clock_us >= 0
+            and 0 <= clock_steps <= MAX_CLOCK_STEPS
+            and newest - base <= MAX_STEP_DISTANCE
+            and len(blob) <= MAX_STATE_PART_BYTES
+            and max_parts
+        ):
+            self.step_frame = encode_state_step(newest, newest - base, clock_steps, blob)
+
+    @property
+    def frames(self) -> tuple[bytes, ...]:
+        """A frame for each part; made once, however many clients get them."""
+        if not self._frames:
+            distance = FULL if self.base is None else self.newest - self.base
+            parts = self.parts or (b"",)
+            self._frames = tuple(
+                [
+                    encode_state_part(self.newest, distance, index, len(parts), self.clock_us, part)
+                    for index, part in enumerate(parts)
+                ]
+            )
+        return self._frames
 
     @property
     def is_full(self) -> bool:
@@ -96,6 +145,7 @@ class StateEncoder:
         self._state, self._version = store.snapshot()
         self._newest = -1
         self._clock_us = 0
+        self._clocks: dict[int, int] = {}  # of the states looked at lately
         self._cache: dict[tuple[int, int | None], EncodedState] = {}  # by view and base, for the newest
         self._full_blob = b""
         self._full_version = -1
@@ -105,7 +155,10 @@ class StateEncoder:
         self._state, self._version = self.store.snapshot()
         if self._state.time_order != self._newest:
             self._newest = self._state.time_order
-            self._clock_us = self._server_clock_us(now)
+            self._clock_us = self._server_clock_us(now) // CLOCK_STEP_US * CLOCK_STEP_US
+            self._clocks[self._newest] = self._clock_us
+            if len(self._clocks) > self._config.update_cache_size:
+                del self._clocks[next(iter(self._clocks))]
             self._cache.clear()
         return self._newest
 
@@ -143,5 +196,11 @@ class StateEncoder:
 
     def _make(self, base: int | None, blob: bytes, is_empty: bool) -> EncodedState:
         return EncodedState(
-            base, self._newest, self._clock_us, blob, is_empty, self._config.max_state_packets
+            base,
+            self._newest,
+            self._clock_us,
+            blob,
+            is_empty,
+            self._config.max_state_packets,
+            -1 if base is None else self._clocks.get(base, -1),
         )

@@ -9,9 +9,8 @@ from pygase_gevent.protocol.fragments import OutgoingTransfer, Reassembly, Trans
 from pygase_gevent.protocol.frame_writer import (
     encode_state_ack,
     encode_state_fragment_prefix,
-    encode_state_part,
 )
-from pygase_gevent.protocol.frames import FULL, StateFragmentFrame, StateFrame
+from pygase_gevent.protocol.frames import StateFragmentFrame, StateFrame, StateStepFrame
 from pygase_gevent.protocol.packet import PacketBuilder
 from pygase_gevent.protocol.recovery import Carried
 from pygase_gevent.protocol.statesync import (
@@ -45,6 +44,8 @@ class StateOutbox(TransferOwner):
 
     def queue(self, encoder: StateEncoder, now: float) -> None:
         """Take what is new for this client."""
+        if self._parts:
+            self.sender.handle_unsent()
         self._queue(self.sender.next_update(encoder, now))
 
     def _queue(self, update: EncodedState | None) -> None:
@@ -55,12 +56,12 @@ class StateOutbox(TransferOwner):
         if update.parts is None:
             self._begin_transfer(update)
             return
-        distance = FULL if update.base is None else update.newest - update.base
-        parts = update.parts or (b"",)
-        count = len(parts)
-        for index, data in enumerate(parts):
-            frame = encode_state_part(update.newest, distance, index, count, update.clock_us, data)
-            self._parts.append(_StatePart(self, self._update, frame))
+        if update.step_frame:
+            self._parts.append(_StatePart(self, self._update, update.newest, True, True, update.step_frame))
+            return
+        is_whole = len(update.frames) == 1
+        for frame in update.frames:
+            self._parts.append(_StatePart(self, self._update, update.newest, is_whole, False, frame))
 
     def _begin_transfer(self, update: EncodedState) -> None:
         self.discard()
@@ -80,16 +81,29 @@ class StateOutbox(TransferOwner):
         parts = self._parts
         while parts and packet.fits(parts[0].frame):
             part = parts.popleft()
-            packet.add(part.frame)
+            if part.is_last:
+                packet.add_last(part.frame)
+            else:
+                packet.add(part.frame)
             packet.items.append(part)
 
     def on_transfer_arrived(self, now: float) -> None:
         self._transfer = None
         self.sender.handle_transfer_finished(now)
 
+    def part_arrived(self, part: _StatePart) -> None:
+        """A packet with a part arrived."""
+        if part.is_whole:
+            self.sender.handle_arrival(part.newest)
+
+    def part_lost(self, part: _StatePart, now: float) -> None:
+        """A part was lost, and what stands on its update is of no use."""
+        self.sender.handle_loss(now)
+        self.send_again(part)
+
     def send_again(self, part: _StatePart) -> None:
-        """A part was lost: if nothing newer was queued it is still wanted."""
-        if part.update == self._update and part not in self._parts:
+        """If nothing newer was queued a part is still wanted."""
+        if part.update == self._update and not self.sender.must_resend and part not in self._parts:
             self._parts.append(part)
 
     def attach(self, now: float) -> None:
@@ -112,23 +126,30 @@ class StateOutbox(TransferOwner):
 class _StatePart(Carried):
     """A part of an update in a packet."""
 
-    __slots__ = ("_has_arrived", "_outbox", "frame", "update")
+    __slots__ = ("_has_arrived", "_outbox", "frame", "is_last", "is_whole", "newest", "update")
 
-    def __init__(self, outbox: StateOutbox, update: int, frame: bytes) -> None:
+    def __init__(
+        self, outbox: StateOutbox, update: int, newest: int, is_whole: bool, is_last: bool, frame: bytes
+    ) -> None:
         self._outbox = outbox
         self._has_arrived = False
         self.update = update
+        self.newest = newest
+        self.is_whole = is_whole
+        self.is_last = is_last
         self.frame = frame
 
     def on_acked(self, now: float) -> None:
         self._has_arrived = True
+        self._outbox.part_arrived(self)
 
     def on_lost(self, now: float) -> None:
         if not self._has_arrived:
-            self._outbox.send_again(self)
+            self._outbox.part_lost(self, now)
 
     def on_probe(self, now: float) -> None:
-        self.on_lost(now)
+        if not self._has_arrived:
+            self._outbox.send_again(self)
 
 
 class StateInbox:
@@ -149,6 +170,13 @@ class StateInbox:
         received = self.receiver.receive_part(
             frame.newest, frame.distance, frame.part, frame.parts, frame.clock_us, frame.data
         )
+        self._count_drops()
+        return received
+
+    def receive_step(self, frame: StateStepFrame) -> ReceivedState | None:
+        """Take a whole update; the state if it makes a new one."""
+        self._is_due = True
+        received = self.receiver.receive_step(frame.newest, frame.distance, frame.clock_steps, frame.data)
         self._count_drops()
         return received
 
@@ -200,6 +228,7 @@ class StateInbox:
         """The server has heard of this state."""
         if self._confirmed is None or newest > self._confirmed:
             self._confirmed = newest
+        self.receiver.handle_confirmed(newest)
 
     def attach(self) -> None:
         """A connection stands."""

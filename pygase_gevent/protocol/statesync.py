@@ -1,10 +1,14 @@
-"""How a client's state follows the server's: deltas against a state that the client is known to have.
+"""How a client's state follows the server's: deltas against a state that the client has, or soon has.
 
 An update names its base. The receiver applies it to exactly that state, or not at all, so it can never
 diverge; what it applied last it says in a state acknowledgement, and only that moves the sender's
-base on. A delta is the merge of all updates pushed since the base, and is made anew with each published
-state until one is acknowledged: a lost packet costs nothing but a little staleness. A client without a
-base, or too far behind for the store's cache, gets the full state.
+*acknowledged base* on. A client without one, or too far behind for the store's cache, gets the full state.
+
+On a path that loses nothing a delta is made against the state sent last, the *expected base*, so that each
+change is sent once. As soon as anything says that an update did not get through, deltas are made
+against the acknowledged base again, and for `Config.state_distrust_s` from then on: each holds all
+changes since that base, so that a lost packet costs nothing but a little staleness. The receiver keeps
+its states from the acknowledged base on for that.
 
 What does not fit into a few packets goes as a transfer: resent until complete, one at a time. Meanwhile
 the sender merges the updates since by itself, so that a transfer that outlasts the store's cache is
@@ -23,8 +27,11 @@ from pygase_gevent.codec import decode, pack
 from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError, ArgumentTypeError, DecodeError
 from pygase_gevent.gamestate import GameState, GameStatus, check_names
-from pygase_gevent.protocol.frames import FULL
+from pygase_gevent.protocol.frames import CLOCK_STEP_US, FULL
 from pygase_gevent.protocol.stateencoder import EncodedState, StateEncoder, decode_transfer_body
+
+ACK_MASK = 0xFF_FFFF
+"""What an acknowledgement says of a state's number."""
 
 __all__ = ["EncodedState", "ReceivedState", "StateDrop", "StateEncoder", "StateReceiver", "StateSender"]
 
@@ -42,7 +49,14 @@ class StateSender:
         """The newest state that the client says it has applied."""
         self.has_newest_content = False
         """Whether nothing but the `time_order` was new to it when `next_update` was last asked."""
-        self._sent_newest = -1
+        self._expected: int | None = None  # what it should have soon; ahead of `base`
+        self._trusted_at = 0.0  # until then a base must be acknowledged
+        self._waiting_since = 0.0  # the acknowledged base stands since then, though something newer was sent
+        self._arrived = -1  # newest state whose packet arrived
+        self._is_chained = False  # what was sent last stands on a base that was not acknowledged
+        self.must_resend = False
+        """What was sent last will be of no use, so that another update is due at once."""
+        self._sent: dict[int, int] = {}  # sent and not acknowledged, by what an acknowledgement says of each
         self._sent_at = 0.0
         self._transfer: int | None = None  # `newest` of the transfer under way
         self._transfer_finished_at: float | None = None
@@ -54,11 +68,11 @@ class StateSender:
         If its `parts` are `None` it has to go as a transfer, which counts as begun.
 
         Returns:
-            `None` if the client is up to date, or a transfer is under way, or nothing but the `time_order`
-            is new and a state was sent not long ago.
+            `None` if the client is up to date, or should be soon, or a transfer is under way, or nothing
+            but the `time_order` is new and a state was sent not long ago.
         """
         self._encoder = encoder
-        self.has_newest_content = False
+        self.has_newest_content = self.must_resend = False
         newest = encoder.look(now)
         if self._merge is not None:
             self._merge = self._merge.extended(encoder, newest)
@@ -67,33 +81,84 @@ class StateSender:
             if finished_at is None or now < finished_at + self._config.transfer_grace_s:
                 return None
             self.handle_transfer_lost()  # it arrived, but could not be applied
-        if self.base == newest:
-            self.has_newest_content = True
+        base = self._next_base(now)
+        if base == newest:
+            self.has_newest_content = base == self.base
             return None
-        if self._merge is not None and self._merge.base == self.base:
-            encoded = encoder.encode_changes(self.base, self._merge.changes)
+        if self._merge is not None and self._merge.base == base:
+            encoded = encoder.encode_changes(base, self._merge.changes)
         else:
-            encoded = encoder.encode(self.base, now)
-        self.has_newest_content = encoded.is_empty
+            encoded = encoder.encode(base, now)
+        self.has_newest_content = encoded.is_empty and base == self.base
         if encoded.is_empty and now < self._sent_at + self._config.keepalive_s:
             return None
-        self._sent_newest = newest
-        self._sent_at = now
-        if encoded.parts is None:
-            self._transfer = newest
-            self._merge = _Merge(newest, newest, {})
+        self._note_sent(encoded, now)
         return encoded
 
-    def receive_ack(self, newest: int) -> None:
-        """Take a state acknowledgement, of which the lower 32 bits are enough. Nonsense is ignored."""
-        acknowledged = self._sent_newest - ((self._sent_newest - newest) & 0xFFFF_FFFF)
-        if acknowledged < 0 or (self.base is not None and acknowledged <= self.base):
-            return
+    def _next_base(self, now: float) -> int | None:
+        expected = self._expected
+        if expected is None or self.base is None or now < self._trusted_at:
+            return self.base
+        config = self._config
+        if now >= self._sent_at + config.keepalive_s or now >= self._waiting_since + config.state_patience_s:
+            return self.base  # it should have been acknowledged by now
+        return expected
+
+    def _note_sent(self, encoded: EncodedState, now: float) -> None:
+        newest = encoded.newest
+        if not self._sent:
+            self._waiting_since = now
+        elif len(self._sent) >= self._config.max_states_in_flight:
+            del self._sent[next(iter(self._sent))]
+        self._sent[newest & ACK_MASK] = newest
+        self._sent_at = now
+        self._is_chained = encoded.base is not None and encoded.base != self.base
+        self._expected = newest
+        if encoded.parts is None:
+            self._expected = None
+            self._transfer = newest
+            self._merge = _Merge(newest, newest, {})
+
+    def receive_ack(self, newest: int, now: float) -> None:
+        """Take a state acknowledgement, of which the lower 24 bits are enough. Nonsense is ignored."""
+        acknowledged = self._sent.get(newest & ACK_MASK, -1)
+        if acknowledged >= 0 and (self.base is None or acknowledged > self.base):
+            self._move_base(acknowledged, now)
+        if self._arrived >= 0 and self.base is not None and self._arrived > self.base:
+            self.handle_loss(now)  # it arrived and was not applied: its base is missing
+            self._arrived = self.base
+
+    def _move_base(self, acknowledged: int, now: float) -> None:
         self.base = acknowledged
+        self._waiting_since = now
+        sent = self._sent
+        while sent:
+            oldest = next(iter(sent))
+            if sent[oldest] > acknowledged:
+                break
+            del sent[oldest]
+        if self._expected is not None and self._expected <= acknowledged:
+            self._expected = None
         if self._transfer is not None and acknowledged >= self._transfer:
             self._transfer = self._transfer_finished_at = None
         if self._merge is not None and acknowledged > self._merge.base:
             self._merge = None  # what the client has is new enough for the store's cache again
+
+    def handle_arrival(self, newest: int) -> None:
+        """A packet with a whole update arrived; whether it was applied the next acknowledgement says."""
+        if newest > self._arrived:
+            self._arrived = newest
+
+    def handle_loss(self, now: float) -> None:
+        """An update did not get through: what was sent on top of it is of no use either."""
+        self._trusted_at = now + self._config.state_distrust_s
+        if self._expected is not None:
+            self._expected = None
+            self.must_resend = self._is_chained
+
+    def handle_unsent(self) -> None:
+        """The update returned last did not leave as a whole."""
+        self._expected = None
 
     def handle_transfer_finished(self, now: float) -> None:
         """All of the transfer has arrived. Its state acknowledgement may still be on its way."""
@@ -106,6 +171,8 @@ class StateSender:
     def handle_attach(self, now: float) -> None:
         """A fresh connection stands: what was sent last may be sent again at once."""
         self._sent_at = now - self._config.keepalive_s
+        self._expected = None
+        self._arrived = -1
 
     def next_timer(self) -> float | None:
         """When `handle_timer` is due: something sent, or a change of `time_order`, is not acknowledged."""
@@ -116,7 +183,7 @@ class StateSender:
             return None if finished_at is None else finished_at + self._config.transfer_grace_s
         if self.base == self._encoder.store.get_game_state().time_order:
             return None
-        return self._sent_at + self._config.keepalive_s
+        return self._sent_at if self.must_resend else self._sent_at + self._config.keepalive_s
 
     def handle_timer(self, now: float) -> EncodedState | None:
         """Return what the client should be sent again, as `next_update` does."""
@@ -176,6 +243,7 @@ class StateReceiver:
         self.drops: Counter[StateDrop] = Counter()
         self._states: dict[int, dict[str, Any]] = {}  # possible bases, oldest first
         self._size_bounds: dict[int, int] = {}  # of each of these, in bytes
+        self._clocks: dict[int, int] = {}  # of each of these, the server's then
         self._assemblies: dict[tuple[int, int | None], _Assembly] = {}
 
     def receive_part(
@@ -193,7 +261,7 @@ class StateReceiver:
         """
         base = None
         if distance != FULL:
-            newest = self._expand(newest)
+            newest = self._expand(newest, 32)
             base = newest - distance
         if not self._is_usable(base, newest):
             return None
@@ -213,6 +281,14 @@ class StateReceiver:
         del self._assemblies[newest, base]
         return self._apply(base, newest, assembly.clock_us, blob)
 
+    def receive_step(self, newest: int, distance: int, clock_steps: int, data: bytes) -> ReceivedState | None:
+        """Take a whole update in its short form, with 24 bits of `newest`; return the state if it is new."""
+        newest = self._expand(newest, 24)
+        base = newest - distance
+        if not self._is_usable(base, newest):
+            return None
+        return self._apply(base, newest, self._clocks[base] + clock_steps * CLOCK_STEP_US, data)
+
     def receive_transfer(self, body: bytes) -> ReceivedState | None:
         """Take a complete transfer; return the state if that makes a new one."""
         try:
@@ -224,11 +300,11 @@ class StateReceiver:
             return None
         return self._apply(base, newest, clock_us, blob)
 
-    def _expand(self, truncated: int) -> int:
-        """The number nearest to the newest state that has these lower 32 bits."""
+    def _expand(self, truncated: int, bits: int) -> int:
+        """The number nearest to the newest state that has these lower bits."""
         reference = self.newest or 0
-        ahead = (truncated - reference) & 0xFFFF_FFFF
-        return reference + (ahead if ahead < 0x8000_0000 else ahead - 0x1_0000_0000)
+        ahead = truncated - reference & (1 << bits) - 1
+        return reference + (ahead if not ahead >> bits - 1 else ahead - (1 << bits))
 
     def _is_usable(self, base: int | None, newest: int) -> bool:
         if self.newest is not None and newest <= self.newest:
@@ -264,10 +340,9 @@ class StateReceiver:
         if bound_bytes > self._config.max_state_bytes:
             self._drop(StateDrop.TOO_LARGE)
             return None
-        # The sender's base never goes back, so nothing before this one is needed again.
-        self._forget([known for known in self._states if base is None or known < base])
         self._states[newest] = content
         self._size_bounds[newest] = bound_bytes
+        self._clocks[newest] = clock_us
         if len(self._states) > self._config.max_client_states:
             self._forget(list(self._states)[1:-1:2])
         for key in [key for key in self._assemblies if key[0] <= newest]:
@@ -275,10 +350,15 @@ class StateReceiver:
         self.newest = newest
         return ReceivedState(GameState.from_dict(newest, content), clock_us / 1e6)
 
+    def handle_confirmed(self, newest: int) -> None:
+        """The sender has heard of this state. Its base never goes back, so nothing before is needed again."""
+        self._forget([known for known in self._states if known < newest])
+
     def _forget(self, numbers: list[int]) -> None:
         for number in numbers:
             del self._states[number]
             del self._size_bounds[number]
+            del self._clocks[number]
 
     def _size_bound(self, content: dict[str, Any], base: int | None, growth_bytes: int) -> int:
         """How large a state is at the most: its base's bound and the growth, or measured if need be."""

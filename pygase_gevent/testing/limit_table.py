@@ -106,7 +106,6 @@ LIMITS: dict[str, Limit] = {
     "HalfOpen._challenges": lambda config: config.challenges_per_handshake,
     "UsedTokens._pending": _used_tokens,
     "UsedTokens._spent": _used_tokens,
-    "ReplayWindow._received": lambda config: config.replay_window,
     # A session: packets.
     "SessionStats._drops": _few,
     "Recovery._sent": _in_flight,
@@ -148,7 +147,10 @@ LIMITS: dict[str, Limit] = {
     # A session: state.
     "StateEncoder._cache": _seats,
     "StateOutbox._parts": _state_parts,
+    "StateSender._sent": lambda config: config.max_states_in_flight,
     "StateReceiver._assemblies": lambda config: config.max_state_assemblies,
+    "StateEncoder._clocks": lambda config: config.update_cache_size,
+    "StateReceiver._clocks": lambda config: config.max_client_states,
     "StateReceiver._size_bounds": lambda config: config.max_client_states,
     "StateReceiver._states": lambda config: config.max_client_states,
     "StateReceiver.drops": _few,

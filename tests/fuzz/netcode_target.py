@@ -8,16 +8,14 @@ from random import Random
 from pygase_gevent.config import Config
 from pygase_gevent.protocol.address import Address
 from pygase_gevent.protocol.netcode import ClientState, ConnectToken, NetcodeClient, NetcodeServer
-from pygase_gevent.protocol.netcode.crypto import PacketCipher, packet_associated_data, seal_token
+from pygase_gevent.protocol.netcode.crypto import packet_associated_data, seal_token
 from pygase_gevent.protocol.netcode.packet import (
     PRIVATE_TOKEN_BYTES,
     PacketType,
     accepted_types,
-    read_packet,
-    write_packet,
     write_request,
 )
-from pygase_gevent.protocol.netcode.replay import ReplayWindow
+from pygase_gevent.protocol.netcode.sealing import PacketCipher, ReplayWindow, read_packet, write_packet
 from pygase_gevent.protocol.netcode.token import generate_connect_token
 from tests.fuzz.parts_targets import check_limits
 from tests.fuzz.source import Source

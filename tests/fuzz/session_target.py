@@ -25,6 +25,7 @@ from pygase_gevent.protocol.frame_writer import (
     encode_state_ack,
     encode_state_fragment_prefix,
     encode_state_part,
+    encode_state_step,
     encode_ticket,
     encode_welcome,
 )
@@ -170,7 +171,7 @@ def _can_be_taken(victim: End, payload: bytes) -> bool:
     parsed = _parse(payload)
     if parsed is None:
         return False
-    from_server = bool(parsed.states or parsed.state_fragments or parsed.tickets)
+    from_server = bool(parsed.states or parsed.state_step or parsed.state_fragments or parsed.tickets)
     from_server = from_server or parsed.welcome is not None or parsed.clock_answer is not None
     from_client = parsed.state_ack >= 0 or parsed.clock_request >= 0
     return not (from_server if victim.is_server else from_client)
@@ -303,11 +304,18 @@ def _state_part(source: Source) -> bytes:
     return encode_state_part(newest, distance, source.below(parts), parts, source.number(8), blob)
 
 
+def _state_step(source: Source) -> bytes:
+    newest = source.number(4 if source.below(8) == 0 else 1)
+    blob = source.blob(200) if source.flag() else b"\x81\xa1a\x08"
+    return encode_state_step(newest, source.below(8), source.number(2), blob)
+
+
 _FRAMES: tuple[Callable[[Source], bytes], ...] = (
     _message,
     _message,
     _message_fragment,
     _state_part,
+    _state_step,
     _state_fragment,
     lambda source: encode_state_ack(source.number(1 if source.flag() else 4)),
     lambda source: encode_ticket(source.number(1 if source.flag() else 4), source.take(4)),

@@ -136,6 +136,7 @@ def frames(data: bytes) -> None:
     bodies = [len(frame.body) for frame in parsed.messages]
     bodies += [len(frame.data) for frame in parsed.states]
     bodies += [len(frame.data) for frame in parsed.state_fragments]
+    bodies += [len(parsed.state_step.data)] if parsed.state_step is not None else []
     assert sum(bodies) <= len(payload)
     written = _write(parsed)
     again = parse_payload(written, max_frames=CONFIG.max_events_per_packet)
@@ -166,12 +167,14 @@ def _write(parsed: Payload) -> bytes:
     parts += map(_write_message, parsed.messages)
     if parsed.is_ack_eliciting or parsed.has_others:
         parts += _quiet(parsed)
+    if parsed.state_step is not None:
+        parts.append(frame_writer.encode_state_step(*parsed.state_step))
     return b"".join(parts)
 
 
 def _quiet(parsed: Payload) -> list[bytes]:
     """A ping where nothing else says what one said."""
-    says = parsed.messages or parsed.states or parsed.state_fragments or parsed.tickets
+    says = parsed.messages or parsed.states or parsed.state_step or parsed.state_fragments or parsed.tickets
     is_said = says or parsed.welcome is not None or parsed.clock_answer is not None
     if parsed.is_ack_eliciting and not is_said and parsed.clock_request < 0:
         return [b"\x01"]
@@ -182,7 +185,7 @@ def _quiet(parsed: Payload) -> list[bytes]:
 
 def _has_control(parsed: Payload) -> bool:
     lists = parsed.states or parsed.state_fragments or parsed.tickets
-    single = (parsed.welcome, parsed.close, parsed.clock_answer)
+    single = (parsed.welcome, parsed.close, parsed.clock_answer, parsed.state_step)
     return (
         bool(lists)
         or any(it is not None for it in single)

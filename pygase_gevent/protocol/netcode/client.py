@@ -28,19 +28,17 @@ from math import inf
 from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError, DecodeError, NotRunningError
 from pygase_gevent.protocol.address import Address, check_address
-from pygase_gevent.protocol.netcode.crypto import PacketCipher, packet_associated_data
+from pygase_gevent.protocol.netcode.crypto import packet_associated_data
 from pygase_gevent.protocol.netcode.packet import (
     MAX_PAYLOAD_BYTES,
     DropReason,
     PacketType,
     accepted_types,
     read_keep_alive,
-    read_packet,
     write_keep_alive,
-    write_packet,
     write_request,
 )
-from pygase_gevent.protocol.netcode.replay import ReplayWindow
+from pygase_gevent.protocol.netcode.sealing import PacketCipher, ReplayWindow, read_packet, write_packet
 from pygase_gevent.protocol.netcode.token import MAX_SERVER_ADDRESSES, NEVER_EXPIRES, ConnectToken
 
 

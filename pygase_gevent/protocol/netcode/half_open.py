@@ -6,7 +6,7 @@ from collections import deque
 
 from pygase_gevent.config import Config
 from pygase_gevent.protocol.address import Address
-from pygase_gevent.protocol.netcode.crypto import PacketCipher
+from pygase_gevent.protocol.netcode.sealing import PacketCipher
 from pygase_gevent.protocol.netcode.token import PrivateToken
 
 

@@ -8,7 +8,7 @@ from enum import Enum
 from pygase_gevent.config import Config
 from pygase_gevent.protocol.address import Address
 from pygase_gevent.protocol.netcode.half_open import HalfOpen
-from pygase_gevent.protocol.netcode.replay import ReplayWindow
+from pygase_gevent.protocol.netcode.sealing import ReplayWindow
 from pygase_gevent.protocol.netcode.token import PrivateToken
 
 

@@ -13,7 +13,6 @@ from pygase_gevent.protocol.netcode.crypto import (
     KEY_BYTES,
     VERSION_INFO,
     ChallengeCipher,
-    PacketCipher,
     packet_associated_data,
 )
 from pygase_gevent.protocol.netcode.half_open import HalfOpen, HalfOpenTable
@@ -24,11 +23,9 @@ from pygase_gevent.protocol.netcode.packet import (
     PacketType,
     accepted_types,
     read_challenge,
-    read_packet,
     read_request,
     write_challenge,
     write_keep_alive,
-    write_packet,
 )
 from pygase_gevent.protocol.netcode.peer import (
     NetcodePeer,
@@ -37,6 +34,7 @@ from pygase_gevent.protocol.netcode.peer import (
     PeerDisconnectReason,
     PeerEvent,
 )
+from pygase_gevent.protocol.netcode.sealing import PacketCipher, read_packet, write_packet
 from pygase_gevent.protocol.netcode.token import PrivateToken, read_challenge_token, write_challenge_token
 from pygase_gevent.protocol.netcode.used_tokens import UsedTokens
 
