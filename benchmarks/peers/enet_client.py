@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import struct
 import time
 from collections.abc import Callable
-from typing import Any
 
 import enet
 import msgpack
 
 from benchmarks.peers import game
-from benchmarks.peers.single import LINE_HZ, REST_S, STALENESS_STEP_S, arguments
+from benchmarks.peers.single import LIMIT_S, LINE_HZ, REST_S, STALENESS_STEP_S, main
 
 CHANNELS = 2
 STATE_CHANNEL = 0
-LIMIT_S = 30.0
 FLIGHT_BYTES = 32 * 1024
 EVENT = msgpack.packb(["E", [bytes(32)], {}])
 _stamp = struct.Struct(">Q").unpack_from
@@ -42,7 +39,7 @@ class Player:
         self._host.flush()
         self._wait(lambda: self._answers > answers)
         took_ms = (time.perf_counter() - begun) * 1000
-        self.serve(REST_S)
+        self.stay(REST_S)
         return took_ms
 
     def flood(self, seconds: float) -> None:
@@ -63,11 +60,11 @@ class Player:
             self.send(msgpack.packb(["LINE", [number, game.stamp_us()], {}]))
             self._host.flush()
             while time.monotonic() < begun + (number + 1) / LINE_HZ:
-                self.serve(STALENESS_STEP_S)
+                self.stay(STALENESS_STEP_S)
                 staleness.append((game.stamp_us() - self.stamp) / 1000)
         return staleness
 
-    def serve(self, seconds: float) -> None:
+    def stay(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self._serve(1)
@@ -91,26 +88,5 @@ class Player:
             self._serve(1)
 
 
-def main() -> None:
-    options = arguments()
-    player = Player(options.port)
-    result: dict[str, Any] = {}
-    if options.workload == "w2":
-        times = [player.round_trip_ms(number) for number in range(options.count)]
-        result = {"round_trip_ms": game.percentiles(times)}
-    elif options.workload == "w3":
-        player.flood(options.settle)
-        cpu = time.process_time()
-        game.say({"phase": "measuring"})
-        player.flood(options.measure)
-        result = {"took_s": options.measure, "cpu": (time.process_time() - cpu) / options.measure}
-    else:
-        result = {"staleness_ms": game.percentiles(player.line(options.count))}
-    game.say({"phase": "done", **result})
-    if options.workload == "w4":
-        player.serve(LIMIT_S * 4)  # what was lost comes again; the benchmark ends this process
-    os._exit(0)
-
-
 if __name__ == "__main__":
-    main()
+    main(Player)

@@ -34,7 +34,7 @@ class World:
         lines = MemoryLines()
         self._referee = game.Referee(
             {
-                "memory": game.memory,
+                "memory": self._memory,
                 "people": self._people,
                 "mark memory": lines.mark,
                 "memory by line": lambda: lines.since_mark("lineno"),
@@ -65,8 +65,16 @@ class World:
 
     def run(self) -> None:
         self._backend.run_in_thread("127.0.0.1", self._options.port, 1 / self._options.hz)
+        if self._options.frozen:
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(10_000, 20, 50)
         self._referee.ready(self._backend.server.port or 0)
         self._referee.serve()
+
+    def _memory(self) -> dict[str, int]:
+        self._referee.inputs.clear()  # a client's name, and how often, which is the benchmark's own
+        return game.memory()
 
     def _people(self) -> int:
         return len(self._backend.server.connections)
@@ -142,6 +150,9 @@ def main() -> None:
     parser.add_argument("--inputs", choices=("loop", "server"), default="loop", help="who handles inputs")
     parser.add_argument("--config", default="{}", help="JSON: what differs from the default limits")
     parser.add_argument("--trace-memory", action="store_true")
+    parser.add_argument(
+        "--frozen", action="store_true", help="the garbage collector as docs/performance.md says"
+    )
     options = parser.parse_args()
     if options.trace_memory:
         tracemalloc.start()

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-from typing import Any
 
 import pygase
 
 from benchmarks.peers import game
-from benchmarks.peers.single import LINE_HZ, REST_S, STALENESS_STEP_S, arguments
+from benchmarks.peers.single import LIMIT_S, LINE_HZ, REST_S, STALENESS_STEP_S, main
 
 RETRIES = 100
-LIMIT_S = 30.0
 EVENT = bytes(32)
 FLOOD_HZ = 2000.0
 """It sends 40 packets a second; what is dispatched above that waits in a queue without limit."""
@@ -34,7 +31,9 @@ class Player:
         begun = time.perf_counter()
         self.client.dispatch_event("ECHO", number, retries=RETRIES)
         self._answered.wait(LIMIT_S)
-        return (time.perf_counter() - begun) * 1000
+        took_ms = (time.perf_counter() - begun) * 1000
+        time.sleep(REST_S)
+        return took_ms
 
     def flood(self, seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -53,30 +52,9 @@ class Player:
                 time.sleep(STALENESS_STEP_S)
         return staleness
 
-
-def main() -> None:
-    options = arguments()
-    player = Player(options.port)
-    result: dict[str, Any] = {}
-    if options.workload == "w2":
-        times = []
-        for number in range(options.count):
-            times.append(player.round_trip_ms(number))
-            time.sleep(REST_S)
-        result = {"round_trip_ms": game.percentiles(times)}
-    elif options.workload == "w3":
-        player.flood(options.settle)
-        cpu = time.process_time()
-        game.say({"phase": "measuring"})
-        player.flood(options.measure)
-        result = {"took_s": options.measure, "cpu": (time.process_time() - cpu) / options.measure}
-    else:
-        result = {"staleness_ms": game.percentiles(player.line(options.count))}
-    game.say({"phase": "done", **result})
-    if options.workload == "w4":
-        time.sleep(LIMIT_S * 4)  # what was lost comes again; the benchmark ends this process
-    os._exit(0)  # its thread is no daemon
+    def stay(self, seconds: float) -> None:
+        time.sleep(seconds)
 
 
 if __name__ == "__main__":
-    main()
+    main(Player)

@@ -455,7 +455,7 @@ class ServerCore:
             self._now = now
             self._receiver = netcode_peer
             peer.session.send_payloads(now, self._send_to_receiver)
-            self._receiver = None
+            self._receiver = None  # or it would be held until another one is sent to
 
     def _send_to_receiver(self, payload: bytes) -> int:
         """What `Session.send_payloads` sends with; one for all sessions, of which one sends at a time."""
