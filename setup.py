@@ -39,6 +39,7 @@ MODULES = (
     "pygase_gevent/hub/udp.py",
     "pygase_gevent/hub/watchdog.py",
     "pygase_gevent/hub/worker.py",
+    "pygase_gevent/loop_events.py",
     "pygase_gevent/network_loop.py",
     "pygase_gevent/outbox.py",
     "pygase_gevent/pusher.py",

@@ -35,10 +35,10 @@ class Client:
         "_clients",
         "connection",
         "content_version",
+        "deadline",
         "exchange",
         "next_state_at",
         "peer",
-        "deadline",
     )
 
     def __init__(self, peer: ServerPeer, clients: Clients, config: Config) -> None:

@@ -37,6 +37,7 @@ from pygase_gevent.event import Delivery, Event, UniversalEventHandler
 from pygase_gevent.handling import HandlerLog, HandlerQueue, Handling, Job, PumpQueue
 from pygase_gevent.hub.environment import Environment
 from pygase_gevent.hub.watchdog import Watchdog
+from pygase_gevent.loop_events import LoopEvents
 from pygase_gevent.outbox import Outbox, OutgoingMessage
 from pygase_gevent.protocol.address import Address
 from pygase_gevent.protocol.session import MessageKind, ReceivedMessage, Session
@@ -50,7 +51,7 @@ class EventWire(Protocol):
         """Take an event; `False` means that there is no room now.
 
         A wire may also have `_wants_event(event_type)`; events that it does not want are not decoded for it.
-        One with `_only_queues = True` never waits in either, and is given events where they arrive.
+        Into the `LoopEvents` of a wire that has them as `_events` they go where they arrive.
         """
 
 
@@ -86,7 +87,7 @@ class Exchange:
         self.outbox = Outbox(config, wake, label, lock)
         self.event_wire: EventWire | None = None
         self._wants_event: Callable[[str], bool] = _yes
-        self._only_queues = False
+        self._loop_events: LoopEvents | None = None
         self._config = config
         self._handlers = handlers
         self._handling = Handling(label, log)
@@ -156,7 +157,8 @@ class Exchange:
         """Repeat events to this."""
         self.event_wire = wire
         self._wants_event = getattr(wire, "_wants_event", _yes)
-        self._only_queues = getattr(wire, "_only_queues", False)
+        events = getattr(wire, "_events", None)
+        self._loop_events = events if isinstance(events, LoopEvents) else None
 
     def watch(self, watchdog: Watchdog) -> None:
         """Have this watchdog look after the handlers that run in its hub."""
@@ -229,8 +231,8 @@ class Exchange:
         if session.has_calls:
             self._take_calls(session)
         if session.has_messages:
-            if self._only_queues and self._queue.is_idle:
-                self._feed_wire(session)
+            if self._loop_events is not None and self._queue.is_idle:
+                self._feed_loop(session, self._loop_events)
             else:
                 self._queue.wake()
 
@@ -246,31 +248,28 @@ class Exchange:
         if not isinstance(self._queue, PumpQueue):
             self._begin_calls()
 
-    def _feed_wire(self, session: Session) -> None:
+    def _feed_loop(self, session: Session, events: LoopEvents) -> None:
         """Events that only the game loop handles need no greenlet: up to the first that needs more."""
-        wire, handlers = self.event_wire, self._handlers
-        for _ in range(self._config.max_wire_events_per_client):
+        handlers, config, client = self._handlers, self._config, self._client_address
+        for _ in range(config.max_wire_events_per_client):
             message = session.next_message()
             if message is None:
                 return
             try:
-                event_type = Event.peek_type(message.body, self._config)
-                if handlers.has_event_type(event_type) or wire is None:
+                event_type = Event.peek_type(message.body, config)
+                if handlers.has_event_type(event_type):
+                    self._queue.put_back(partial(self._handle_event, message))
                     break
-                if not self._wants_event(event_type):
+                if not events.wants(event_type):
                     self._count_unhandled(event_type)
                     continue
-                event = Event.from_bytes(message.body, self._config)
+                event = Event.from_bytes(message.body, config)
             except DecodeError:
                 self.counters.drop("malformed_event")
                 continue
-            event.handler_kwargs["client_address"] = self._client_address
-            if wire._push_event(event) is False:
+            if not events.push(event, client):
+                self._queue.put_back(partial(self._handle_event, message))
                 break
-        else:
-            self._queue.wake()
-            return
-        self._queue.put_back(partial(self._handle_event, message))
         self._queue.wake()
 
     def message_acked(self, callback: object, *arguments: Any) -> None:

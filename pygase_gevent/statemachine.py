@@ -6,29 +6,27 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from pygase_gevent.arguments import check_interval
-from pygase_gevent.changes import apply_changes, combine_all
+from pygase_gevent.changes import combine_all
 from pygase_gevent.config import Config
 from pygase_gevent.errors import AlreadyRunningError, ArgumentTypeError, PygaseError
-from pygase_gevent.event import Event, Handler, UniversalEventHandler
-from pygase_gevent.gamestate import GameState, GameStateStore, GameStateUpdate, GameStatus, copy_changes
+from pygase_gevent.event import Event
+from pygase_gevent.gamestate import GameState, GameStateStore, GameStateUpdate, GameStatus
 from pygase_gevent.handling import HandlerLog
 from pygase_gevent.hub.environment import Environment, current_environment
 from pygase_gevent.hub.process import forget_fork, on_fork
 from pygase_gevent.hub.signal import Signal, hub_of_this_thread
 from pygase_gevent.hub.watchdog import Watch, Watchdog
 from pygase_gevent.locks import allocate_lock
-from pygase_gevent.wire_queue import WireCall, WireItem, WireQueue
+from pygase_gevent.loop_events import LoopEvents, Part, StateInStep, checked_changes
+from pygase_gevent.wire_queue import WireItem
 
 logger = logging.getLogger(__name__)
-
-_Part = tuple[WireItem | None, object, dict[str, Any]]
-"""What changed something in a step (`None`: `time_step`), the client it came from, and the changes."""
 
 
 class GameStateMachine:
@@ -60,9 +58,6 @@ class GameStateMachine:
         True
     """
 
-    _only_queues = True
-    """Pushing an event never waits, so a server does it where the event arrives."""
-
     def __init__(
         self,
         game_state_store: GameStateStore,
@@ -74,17 +69,15 @@ class GameStateMachine:
             raise ArgumentTypeError(f"a GameStateStore is needed, not {type(game_state_store).__name__}")
         self.game_time = 0.0
         self.time_step_errors = 0
-        self.handler_errors: Counter[str] = Counter()
-        self.unhandled: Counter[str] = Counter()
         self.blocked: Counter[str] = Counter()
         self._store = game_state_store
         self._config = config or Config()
         self._environment = environment
-        self._event_handler = UniversalEventHandler()
         self._lock = allocate_lock()
         self._log = HandlerLog(self._config)
-        self._queue = WireQueue(self._config)
-        self._names: dict[str, str] = {}  # of event types that have handlers, for log and watchdog
+        self._events = LoopEvents(self._config, self._log)
+        self.handler_errors: Counter[str] = self._events.handler_errors
+        self.unhandled: Counter[str] = self._events.unhandled
         self._run: _Run | None = None
         self._ended = Signal()
 
@@ -112,7 +105,7 @@ class GameStateMachine:
             ArgumentTypeError: `event_type` is no `str`, or `function` is not callable or a
                 coroutine function.
         """
-        self._event_handler.register_event_handler(event_type, function)
+        self._events.handlers.register_event_handler(event_type, function)
 
     def run_game_loop(self, interval: float = 0.02) -> None:
         """Run the game until it is stopped; `game_status` is `ACTIVE` meanwhile.
@@ -204,20 +197,17 @@ class GameStateMachine:
         Returns:
             Whether there was room; if not, it may be pushed again later.
         """
-        if not self._wants_event(event.type):
+        if not self._events.wants(event.type):
             return True
-        return self._queue.push_event(event, event.handler_kwargs.get("client_address"))
+        return self._events.push(event, event.handler_kwargs.get("client_address"))
 
     def _wants_event(self, event_type: str) -> bool:
         """Whether a handler for this type is registered; counted if not. It spares decoding the event."""
-        if self._handles(event_type):
-            return True
-        self._count_unhandled(event_type)
-        return False
+        return self._events.wants(event_type)
 
     def _handles(self, event_type: str) -> bool:
         """Whether a handler for this type is registered."""
-        return self._event_handler.has_event_type(event_type)
+        return self._events.handlers.has_event_type(event_type)
 
     def _push_call(self, function: Callable[..., Any], **kwargs: Any) -> bool:
         """Queue a call that is made in turn with the events, and whose result counts as a handler's.
@@ -229,17 +219,7 @@ class GameStateMachine:
         Returns:
             Whether there was room; there is twice as much as for events.
         """
-        handler = function if isinstance(function, Handler) else Handler(function)
-        name = getattr(handler.function, "__qualname__", repr(handler.function))
-        return self._queue.push_call(WireCall(name, handler, kwargs), kwargs.get("client_address"))
-
-    def _count_unhandled(self, event_type: str) -> None:
-        event_type = event_type[: self._config.max_event_type_bytes]
-        if event_type not in self.unhandled:
-            if len(self.unhandled) >= self._config.max_streams:
-                return
-            logger.debug("no handler in the game loop for events of type %.80r", event_type)
-        self.unhandled[event_type] += 1
+        return self._events.push_call(function, kwargs)
 
     def _begin_run(self, interval: float) -> _Run:
         run = _Run(check_interval(interval))
@@ -303,30 +283,18 @@ class GameStateMachine:
         game_state = self._store.get_game_state()
         with run.watch("time_step"):
             changes = self._changes_of_time_step(game_state, dt)
-        seen = _StateInStep(game_state)
-        parts: list[_Part] = []
+        seen = StateInStep(game_state)
+        parts: list[Part] = []
         if changes is not None:
             parts.append((None, None, changes))
             seen.change(changes)
         until = environment.now() + run.interval * self._config.wire_share
-        with (
-            run.watch("handlers of events") as watch,
-            closing(self._queue.take_turns(lambda: environment.now() < until)) as turns,
-        ):
-            # One watch for all of them; it begins anew with each.
-            for client, item in turns:
-                if watch is not None:
-                    watch.name = self._name_of(item)
-                changes = self._changes_of_item(item, client, seen, dt)
-                if changes:
-                    parts.append((item, client, changes))
-                    seen.change(changes)
-                if watch is not None:
-                    watch.check()
+        with run.watch("handlers of events") as watch:
+            parts += self._events.handle(seen, dt, environment, until, watch)
         if parts:
             self._push_changes(parts)
 
-    def _push_changes(self, parts: list[_Part]) -> None:
+    def _push_changes(self, parts: list[Part]) -> None:
         """Apply the changes of a step: at once, or if that cannot be, each part that can be."""
         total = parts[0][2] if len(parts) == 1 else combine_all([changes for _, _, changes in parts])
         try:
@@ -348,52 +316,16 @@ class GameStateMachine:
             self.time_step_errors += 1
             self._log.raised("game loop", "time_step")
         else:
-            self.handler_errors[item.type if isinstance(item, Event) else item.name] += 1
-            self._log.raised(f"client {client}", self._name_of(item))
+            self._events.count_failed(item, client)
 
     def _changes_of_time_step(self, game_state: GameState, dt: float) -> dict[str, Any] | None:
         try:
-            return self._checked(self.time_step(game_state, dt), "time_step")
+            return checked_changes(self.time_step(game_state, dt), "time_step", self._config)
         except (GreenletExit, KeyboardInterrupt):
             raise
         except BaseException:  # a gevent.Timeout or SystemExit of a time step is the time step's, too
             self._count_failed(None, None)
             return None
-
-    def _changes_of_item(
-        self, item: WireItem, client: object, seen: _StateInStep, dt: float
-    ) -> dict[str, Any] | None:
-        try:
-            if isinstance(item, Event):
-                handler = self._event_handler.find(item.type)
-                assert handler is not None, "it had one when it was queued, and they only change"
-                state = seen.view() if handler.takes_game_state else None
-                result = handler.call_in_loop(item.handler_args, item.handler_kwargs, client, state, dt)
-            else:
-                state = seen.view() if item.handler.takes_game_state else None
-                result = item.handler([], {}, {**item.kwargs, "game_state": state, "dt": dt})
-            return None if result is None else self._checked(result, "the handler")
-        except (GreenletExit, KeyboardInterrupt):
-            raise
-        except BaseException:
-            self._count_failed(item, client)
-            return None
-
-    def _name_of(self, item: WireItem) -> str:
-        """For the log, and for what counts who held the hub."""
-        if not isinstance(item, Event):
-            return f"hook {item.name}"
-        name = self._names.get(item.type)
-        if name is None:
-            name = self._names[item.type] = f"handler of event {item.type}"
-        return name
-
-    def _checked(self, changes: object, source: str) -> dict[str, Any]:
-        if not isinstance(changes, dict):
-            raise ArgumentTypeError(
-                f"{source} must return a dict of changed attributes, not {type(changes).__name__}"
-            )
-        return copy_changes(changes, self._config)
 
     def _after_fork(self) -> None:
         """In the child of a fork the loop does not go on; what it may have held is free again."""
@@ -401,7 +333,7 @@ class GameStateMachine:
             self._run.request_stop()
         self._run = None
         self._lock = allocate_lock()
-        self._queue = WireQueue(self._config)
+        self._events.after_fork()
         self._ended.after_fork()
         self._store.after_fork()
 
@@ -427,30 +359,3 @@ class _Run:
 
     def watch(self, name: str) -> AbstractContextManager[Watch | None]:
         return nullcontext() if self.watchdog is None else self.watchdog.watch(name)
-
-
-class _StateInStep:
-    """The state as the handlers of a step find it: each sees what those before it changed.
-
-    Changes are applied when the next handler wants to see the state; most return none, or take none.
-    """
-
-    __slots__ = ("_changes", "_view")
-
-    def __init__(self, game_state: GameState) -> None:
-        self._view = game_state
-        self._changes: list[dict[str, Any]] = []
-
-    def change(self, changes: dict[str, Any]) -> None:
-        """These changes come on top."""
-        self._changes.append(changes)
-
-    def view(self) -> GameState:
-        """The state with all changes, for reading; it stays as it is."""
-        if self._changes:
-            content = self._view.to_dict()
-            for changes in self._changes:
-                content = apply_changes(content, changes)
-            self._changes.clear()
-            self._view = GameState.from_dict(self._view.time_order, content)
-        return self._view

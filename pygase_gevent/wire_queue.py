@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator
 from typing import Any
 
 from pygase_gevent.config import Config
 from pygase_gevent.event import Event, Handler
+from pygase_gevent.hub.environment import Environment
 from pygase_gevent.locks import allocate_lock
 
 
 class WireCall:
     """A call that waits for the next step, with the library's arguments only."""
 
-    __slots__ = ("handler", "kwargs", "name")
-
-    size_bytes = 0
+    __slots__ = ("handler", "kwargs", "name", "size_bytes")
 
     def __init__(self, name: str, handler: Handler, kwargs: dict[str, Any]) -> None:
         self.name = name
         self.handler = handler
         self.kwargs = kwargs
+        self.size_bytes = 0
 
 
 WireItem = Event | WireCall
@@ -42,6 +41,12 @@ class WireQueue:
         self._lock = allocate_lock()
         self._waiting: dict[object, _ClientQueue] = {}  # whose turn is next stands first
         self._taken: dict[object, _ClientQueue] = {}  # of the step that is being made; newest item first
+        self._turns: deque[tuple[object, _ClientQueue]] = deque()
+        self._left_of_first_round = 0
+        self._environment: Environment | None = None
+        self._until = 0.0
+        self.client: object = None
+        """Whose item was handed out last."""
         self._pushed = 0  # ever; changed with the lock
         self._handed_out = 0  # ever; changed by who takes
 
@@ -83,31 +88,41 @@ class WireQueue:
             self._pushed += 1
         return True
 
-    def take_turns(self, may_go_on: Callable[[], bool]) -> Generator[tuple[object, WireItem], None, None]:
-        """Take what waits now, with its client: one item of each, then others while `may_go_on()`."""
+    def begin_step(self, environment: Environment, until: float) -> None:
+        """Set apart what waits now: one item of each client, then others until `until` by this clock."""
         with self._lock:
             taken = self._taken = self._waiting
             self._waiting = {}
         for queue in taken.values():
             queue.items.reverse()
-        turns = deque(taken.items())
-        left_of_first_round = len(turns)
-        try:
-            while turns:
-                if left_of_first_round:
-                    left_of_first_round -= 1
-                elif not may_go_on():
-                    return
-                turn = turns.popleft()
-                client, queue = turn
-                item = queue.items.pop()
-                queue.size_bytes -= item.size_bytes
-                self._handed_out += 1
-                if queue.items:
-                    turns.append(turn)  # behind the others
-                yield client, item
-        finally:
-            self._put_back(turns)
+        self._turns = deque(taken.items())
+        self._left_of_first_round = len(taken)
+        self._environment = environment
+        self._until = until
+
+    def next_item(self) -> WireItem | None:
+        """The next of those, whose client is in `client` then; `None` if there is no more, or it is late."""
+        turns = self._turns
+        if not turns:
+            return None
+        if self._left_of_first_round:
+            self._left_of_first_round -= 1
+        elif self._environment is None or self._environment.now() >= self._until:
+            return None
+        turn = turns.popleft()
+        self.client, queue = turn
+        item = queue.items.pop()
+        queue.size_bytes -= item.size_bytes
+        self._handed_out += 1
+        if queue.items:
+            turns.append(turn)  # behind the others
+        return item
+
+    def end_step(self) -> None:
+        """What was not taken waits for the next step."""
+        turns, self._turns = self._turns, deque()
+        self._environment = self.client = None
+        self._put_back(turns)
 
     def _put_back(self, turns: deque[tuple[object, _ClientQueue]]) -> None:
         """What was not taken waits for the next step, before what came meanwhile."""

@@ -39,7 +39,7 @@ FLOORS = {
         """,
     "F3": """
         utils tokens connection wire_queue
-        interrupts running mirror calls outbox runners handling exchange arguments statemachine
+        interrupts running mirror calls outbox runners handling loop_events exchange arguments statemachine
         network_loop clients deadlines pusher server_loop client_loop
         """,
     "F4": "server client",
