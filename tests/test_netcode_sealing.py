@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import tracemalloc
 from typing import Any
 
@@ -140,6 +141,16 @@ def test_what_is_no_cipher_window_or_key_is_refused() -> None:
     for size in (0, -1, 2**40):
         with pytest.raises(ValueError):
             sealing.ReplayWindow(size)
+
+
+def test_a_cipher_goes_with_its_last_reference() -> None:
+    associated_data = crypto.packet_associated_data(78)
+    before = sys.getrefcount(associated_data)
+    cipher = sealing.PacketCipher(KEY, associated_data)
+    sealing.write_packet(5, 1, b"x", cipher)
+    assert sys.getrefcount(associated_data) == before + 1
+    del cipher
+    assert sys.getrefcount(associated_data) == before
 
 
 def test_calls_leave_nothing_behind() -> None:
