@@ -21,6 +21,8 @@ BUILD_REQUIRES = [
     "msgpack>=1.1",
     "cryptography>=43",
     "PyNaCl>=1.5",
+    "types-gevent>=24.11",
+    "types-greenlet>=3.1",
     "mypy_extensions>=1.0",
 ]
 """The compiler, and what it reads the types of."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import machine, workloads
+from benchmarks import datagrams, machine, workloads
 from benchmarks.build import load_program
 from benchmarks.contenders import CONTENDERS
 from benchmarks.goals import judged
@@ -19,6 +19,8 @@ from benchmarks.search import largest
 from benchmarks.table import as_markdown, as_text
 from benchmarks.w1 import probe
 from benchmarks.workloads import Lengths
+from pygase_gevent.hub import batches
+from pygase_gevent.protocol.netcode import sealing
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are pinned to cores as on Linux")
 
@@ -156,3 +158,12 @@ def test_growth_says_whether_a_client_among_many_costs_what_one_among_few_does()
     assert "NOT flat within 15%" in flatness(rows(0.50, 0.52, 0.60))
     assert "-50% from 10 to 20 clients" in flatness(rows(1.0, 0.5))
     assert "too few" in flatness(rows(0.5))
+
+
+def test_datagrams_are_timed_one_by_one() -> None:
+    body = bytes(60)
+    runs = (
+        *datagrams.send_and_receive(batches, 4, body),
+        *datagrams.seal_and_open(sealing, sealing, sealing, body),
+    )
+    assert all(run() > 0 for run in runs)

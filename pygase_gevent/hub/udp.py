@@ -94,6 +94,8 @@ class UdpSocket:
         Never blocks and never yields; empty where nothing is there.
         """
         datagrams: list[tuple[bytes, Address]] = []
+        if self._scopes and len(self._scopes) >= self._config.max_tracked_sources:
+            self._scopes.clear()
         until = monotonic() + limit_s
         left = limit if limit_s > 0 else 1
         while left > 0 and not self.is_closed:
@@ -107,8 +109,6 @@ class UdpSocket:
                 left -= 1
             if monotonic() >= until:
                 break
-        if self._scopes and len(self._scopes) > self._config.max_tracked_sources:
-            self._scopes.clear()
         return datagrams
 
     def wait_readable(self) -> bool:

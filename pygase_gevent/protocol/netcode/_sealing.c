@@ -107,11 +107,21 @@ cipher_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return (PyObject *)self;
 }
 
+/* It is part of no cycle, but is tracked all the same: who looks for keys in a process asks the collector. */
+static int
+cipher_traverse(Cipher *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->associated_data);
+    return 0;
+}
+
 static void
 cipher_dealloc(Cipher *self)
 {
     PyTypeObject *type = Py_TYPE(self);
 
+    PyObject_GC_UnTrack(self);
     EVP_CIPHER_CTX_free(self->context); /* which cleanses the key */
     Py_XDECREF(self->associated_data);
     type->tp_free(self);
@@ -162,13 +172,14 @@ static PyType_Slot cipher_slots[] = {
     {Py_tp_doc, (void *)cipher_doc},
     {Py_tp_new, (void *)cipher_new},
     {Py_tp_dealloc, (void *)cipher_dealloc},
+    {Py_tp_traverse, (void *)cipher_traverse},
     {0, NULL},
 };
 
 static PyType_Spec cipher_spec = {
     .name = "pygase_gevent.protocol.netcode._sealing.PacketCipher",
     .basicsize = sizeof(Cipher),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_HAVE_GC,
     .slots = cipher_slots,
 };
 
