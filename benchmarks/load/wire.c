@@ -16,6 +16,8 @@ enum frame {
     STATE_FULL,
     STATE_FRAGMENT,
     STATE_STEP,
+    EVENT_NAMES,
+    STATE_NAMES,
     MESSAGE = 0x80
 };
 
@@ -200,6 +202,9 @@ int wire_parse(const uint8_t *data, size_t size, payload *out) {
             parse_state_step(&in, out);
         } else if (type == STATE_FRAGMENT) {
             parse_state_fragment(&in, out);
+        } else if (type == EVENT_NAMES || type == STATE_NAMES) {
+            take_u8(&in);
+            take(&in, take_u16(&in));
         } else if (type == CLOCK_ANSWER) {
             take(&in, 14);
         } else if (type == WELCOME) {

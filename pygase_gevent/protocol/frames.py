@@ -26,6 +26,7 @@ from pygase_gevent.protocol.layout import (
     MASK_ONES_64,
     MASK_ONES_ABOVE_16,
     MASK_ONES_ABOVE_32,
+    NAMES_LAYOUT,
     ORDERED,
     RELIABLE,
     SEQUENCED,
@@ -162,11 +163,13 @@ class Payload:
         "clock_answer",
         "clock_request",
         "close",
+        "event_names",
         "has_others",
         "is_ack_eliciting",
         "messages",
         "state_ack",
         "state_fragments",
+        "state_names",
         "state_step",
         "states",
         "tickets",
@@ -185,6 +188,8 @@ class Payload:
         self.clock_answer: ClockAnswerFrame | None = None
         self.state_ack = -1
         self.tickets: list[tuple[int, bytes]] = []
+        self.event_names: tuple[int, bytes] | None = None
+        self.state_names: tuple[int, bytes] | None = None
         self.state_step: StateStepFrame | None = None
         self.states: list[StateFrame] = []
         self.state_fragments: list[StateFragmentFrame] = []
@@ -376,6 +381,8 @@ def _parse_control(payload: bytes, offset: int, parsed: Payload) -> int:
     if frame_type == FrameType.CLOCK_REQUEST:
         parsed.clock_request = CLOCK_REQUEST_LAYOUT.unpack_from(payload, offset)[1]
         return offset + 3
+    if frame_type == FrameType.STATE_NAMES or frame_type == FrameType.EVENT_NAMES:
+        return _parse_names(payload, offset, parsed)
     if frame_type == FrameType.PING:
         return offset + 1
     if frame_type == FrameType.WELCOME:
@@ -388,6 +395,22 @@ def _parse_control(payload: bytes, offset: int, parsed: Payload) -> int:
         parsed.tickets.append((number, blob))
         return offset + 7 + len(blob)
     raise DecodeError("unknown frame type")
+
+
+def _parse_names(payload: bytes, offset: int, parsed: Payload) -> int:
+    frame_type, first, length = NAMES_LAYOUT.unpack_from(payload, offset)
+    start = offset + 4
+    end: int = start + length
+    names = (first, _slice(payload, start, end))
+    if frame_type == FrameType.STATE_NAMES:
+        if parsed.state_names is not None:
+            raise DecodeError("names twice")
+        parsed.state_names = names
+    else:
+        if parsed.event_names is not None:
+            raise DecodeError("names twice")
+        parsed.event_names = names
+    return end
 
 
 def _parse_state(
