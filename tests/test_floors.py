@@ -24,7 +24,8 @@ FLOORS = {
         protocol.netcode.peer protocol.netcode.client protocol.netcode.server protocol.netcode
         protocol.identity protocol.token_source
         protocol.layout protocol.frames protocol.frame_writer protocol.acks protocol.clock
-        protocol.congestion protocol.recovery protocol.packet protocol.connection protocol.fragments
+        protocol.congestion protocol.recovery protocol.packet protocol.connection protocol.telling
+        protocol.eventnames protocol.fragments
         protocol.messages protocol.redundancy protocol.delivery protocol.control protocol.inbox
         protocol.records protocol.statenames protocol.stateencoder protocol.statesync protocol.statelink
         protocol.session_events protocol.roles protocol.session

@@ -142,14 +142,9 @@ def encode_state_ack(newest: int) -> bytes:
     return STATE_ACK_LAYOUT.pack(FrameType.STATE_ACK, newest & 0xFFFF, newest >> 16 & 0xFF)
 
 
-def encode_state_names(first: int, data: bytes) -> bytes:
-    """Entries of the table of the state, from the number `first` on."""
-    return NAMES_LAYOUT.pack(FrameType.STATE_NAMES, first, len(data)) + data
-
-
-def encode_event_names(first: int, data: bytes) -> bytes:
-    """Types of events, from the number `first` on."""
-    return NAMES_LAYOUT.pack(FrameType.EVENT_NAMES, first, len(data)) + data
+def encode_names(frame_type: int, first: int, data: bytes) -> bytes:
+    """Entries of a table, `STATE_NAMES` or `EVENT_NAMES`, from the number `first` on."""
+    return NAMES_LAYOUT.pack(frame_type, first, len(data)) + data
 
 
 def encode_ticket(number: int, blob: bytes) -> bytes:

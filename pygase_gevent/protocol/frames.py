@@ -26,6 +26,7 @@ from pygase_gevent.protocol.layout import (
     MASK_ONES_64,
     MASK_ONES_ABOVE_16,
     MASK_ONES_ABOVE_32,
+    NAMED_EVENT,
     NAMES_LAYOUT,
     ORDERED,
     RELIABLE,
@@ -80,7 +81,7 @@ class MessageFrame(NamedTuple):
 
     Attributes:
         delivery: `UNRELIABLE`, `SEQUENCED`, `RELIABLE` or `ORDERED`.
-        kind: a `MessageKind` value.
+        kind: a `MessageKind` value, or `NAMED_EVENT`.
         stream: number of the stream of a sequenced or ordered message, else 0.
         number: id, or sequence in the stream, as truncated on the wire; `NO_NUMBER` if it has none.
         body: the message or the fragment.
@@ -164,6 +165,7 @@ class Payload:
         "clock_request",
         "close",
         "event_names",
+        "has_named",
         "has_others",
         "is_ack_eliciting",
         "messages",
@@ -181,6 +183,7 @@ class Payload:
         self.ack_mask = 0
         self.ack_delay_s = 0.0
         self.is_ack_eliciting = False
+        self.has_named = False
         self.has_others = False
         self.welcome: bytes | None = None
         self.close: CloseFrame | None = None
@@ -283,8 +286,12 @@ def _parse_message(payload: bytes, offset: int, parsed: Payload) -> int:
     flags = payload[offset]
     delivery = flags & 3
     kind = flags >> 2 & 3
-    if kind and (kind == 3 or delivery != RELIABLE):
-        raise DecodeError("unknown kind of message, or a call that is not reliable")
+    if kind == NAMED_EVENT:
+        if flags & FLAG_FRAGMENT:
+            raise DecodeError("a fragment of a named event")
+        parsed.has_named = True
+    elif kind and delivery != RELIABLE:
+        raise DecodeError("a call that is not reliable")
     offset += 1
     stream = 0
     number = NO_NUMBER
@@ -323,6 +330,8 @@ def _parse_message(payload: bytes, offset: int, parsed: Payload) -> int:
     if end > len(payload):
         raise DecodeError("a message runs over the end")
     body = payload[offset:end]
+    if kind == NAMED_EVENT and not body:
+        raise DecodeError("a named event without its name")
     parsed.messages.append(MessageFrame(delivery, kind, stream, number, body, index, count, total_bytes))
     return end
 

@@ -69,6 +69,9 @@ class MessageKind(enum.IntEnum):
     RESULT = 2
 
 
+NAMED_EVENT = 3
+"""On the wire a fourth kind: an event whose type is a number."""
+
 # Delivery on the wire: plain ints, because a lookup of an enum member costs more than the comparison.
 UNRELIABLE = 0
 SEQUENCED = 1

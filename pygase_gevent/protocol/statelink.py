@@ -11,9 +11,9 @@ from pygase_gevent.protocol.frame_writer import (
     encode_state_fragment_prefix,
 )
 from pygase_gevent.protocol.frames import StateFragmentFrame, StateFrame, StateStepFrame
+from pygase_gevent.protocol.layout import FrameType
 from pygase_gevent.protocol.packet import PacketBuilder
 from pygase_gevent.protocol.recovery import Carried
-from pygase_gevent.protocol.statenames import StateNamesSender
 from pygase_gevent.protocol.statesync import (
     EncodedState,
     ReceivedState,
@@ -22,6 +22,7 @@ from pygase_gevent.protocol.statesync import (
     StateSender,
 )
 from pygase_gevent.protocol.stats import DropReason, SessionStats
+from pygase_gevent.protocol.telling import TableSender
 
 TRANSFER_HEADER_BYTES = 1024
 """What a state transfer may have beyond `config.max_state_bytes`: its header, and marks in deltas."""
@@ -32,7 +33,7 @@ class StateOutbox(TransferOwner):
 
     def __init__(self, config: Config, transfers: TransferScheduler) -> None:
         self.sender = StateSender(config)
-        self.names = StateNamesSender()
+        self.names = TableSender(FrameType.STATE_NAMES)
         self._transfers = transfers
         self._transfer: OutgoingTransfer | None = None
         self._next_transfer = 0
@@ -49,7 +50,7 @@ class StateOutbox(TransferOwner):
         if self._parts:
             self.sender.handle_unsent()
         names = self.names
-        names.use(encoder.names)
+        names.use(encoder.names.entries)
         self.sender.view = names.acknowledged
         self._queue(self.sender.next_update(encoder, now))
 

@@ -17,16 +17,12 @@ from typing import Any
 from pygase_gevent.codec import EXT_RECORD, EXT_RECORDS, Packed, decode, pack
 from pygase_gevent.config import Config
 from pygase_gevent.errors import DecodeError
-from pygase_gevent.protocol.frame_writer import encode_state_names
 from pygase_gevent.protocol.layout import NAME_NUMBERS
-from pygase_gevent.protocol.packet import PacketBuilder
 from pygase_gevent.protocol.records import RecordLayout, RecordReader, pack_record, pack_records
-from pygase_gevent.protocol.recovery import Carried
+from pygase_gevent.protocol.telling import MAX_ENTRIES_BYTES
 from pygase_gevent.schema import MAX_FIELDS, MAX_NAME_BYTES, SchemaNode, StateSchema
 
 _LOWEST_KEY = -(2**63) + NAME_NUMBERS
-MAX_FRAME_BYTES = 1000
-"""Entries in one frame, so that it fits into a packet beside other things."""
 
 
 class CannotShorten(Exception):
@@ -67,7 +63,7 @@ class StateNames:
         ):
             layout = RecordLayout(fields)
             entry = layout.to_entry()
-            if len(pack(entry)) < MAX_FRAME_BYTES:
+            if len(pack(entry)) < MAX_ENTRIES_BYTES:
                 self._layouts[fields] = (len(self.entries), layout)
                 self.entries.append(entry)
         for child in [*node.children.values(), node.rest]:
@@ -162,75 +158,6 @@ class StateNames:
 
 
 _NO_LAYOUT: tuple[int, RecordLayout | None] = (0, None)
-
-
-class StateNamesSender:
-    """Tells one client of the table. Lives as long as the session.
-
-    Attributes:
-        acknowledged: how many entries the client has.
-    """
-
-    def __init__(self) -> None:
-        self._names: StateNames | None = None
-        self._told: _Told | None = None
-        self._is_due = False
-        self.acknowledged = 0
-
-    def use(self, names: StateNames) -> None:
-        """Tell of this table; it is always the same."""
-        self._names = names
-        self._is_due = self._told is None and self.acknowledged < len(names.entries)
-
-    def fill(self, packet: PacketBuilder) -> None:
-        """Put entries into a packet, if some are to be told and there is room."""
-        names = self._names
-        if not self._is_due or names is None:
-            return
-        first = self.acknowledged
-        entries = names.entries[first:]
-        data = pack(entries)
-        while len(data) > MAX_FRAME_BYTES and len(entries) > 1:
-            entries = entries[: len(entries) // 2]
-            data = pack(entries)
-        frame = encode_state_names(first, data)
-        if packet.fits(frame):
-            packet.add(frame)
-            self._told = _Told(self, first + len(entries))
-            packet.items.append(self._told)
-            self._is_due = False
-
-    def arrived(self, told: _Told) -> None:
-        """A packet with these entries arrived."""
-        if told.count > self.acknowledged:
-            self.acknowledged = told.count
-        self.lost(told)
-
-    def lost(self, told: _Told) -> None:
-        """A packet with them was lost, or they are known: what is left is due."""
-        if told is self._told:
-            self._told = None
-        names = self._names
-        self._is_due = self._told is None and names is not None and self.acknowledged < len(names.entries)
-
-
-class _Told(Carried):
-    """Entries in a packet."""
-
-    __slots__ = ("_sender", "count")
-
-    def __init__(self, sender: StateNamesSender, count: int) -> None:
-        self._sender = sender
-        self.count = count
-
-    def on_acked(self, now: float) -> None:
-        self._sender.arrived(self)
-
-    def on_lost(self, now: float) -> None:
-        self._sender.lost(self)
-
-    def on_probe(self, now: float) -> None:
-        self._sender.lost(self)
 
 
 class KnownNames:
