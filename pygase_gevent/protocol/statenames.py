@@ -199,6 +199,11 @@ class KnownNames:
         return self._restored(changes) if type(changes) is dict else changes
 
     def _restored(self, changes: dict[Any, Any]) -> dict[Any, Any]:
+        for key, change in changes.items():
+            if type(change) is dict or (type(key) is int and key < 0):
+                break
+        else:
+            return changes  # as most records
         entries = self._entries
         restored: dict[Any, Any] = {}
         for key, change in changes.items():

@@ -37,7 +37,7 @@ from pygase_gevent.protocol.netcode.token import (
 from tests.fuzz.cores_target import cores
 from tests.fuzz.measure import DATAGRAM_BYTES, check_cost
 from tests.fuzz.netcode_target import netcode
-from tests.fuzz.parts_targets import fragments, statesync
+from tests.fuzz.parts_targets import fragments, names, statesync
 from tests.fuzz.session_target import session
 
 CONFIG = Config()
@@ -165,9 +165,9 @@ def _write(parsed: Payload) -> bytes:
         prefix = frame_writer.encode_state_fragment_prefix(part.transfer)
         parts.append(frame_writer.encode_fragment(prefix, part.part, part.parts, part.total_bytes, part.data))
     parts += map(_write_message, parsed.messages)
-    for kind, names in ((0x0C, parsed.event_names), (0x0D, parsed.state_names)):
-        if names is not None:
-            parts.append(frame_writer.encode_names(kind, *names))
+    for kind, table in ((0x0C, parsed.event_names), (0x0D, parsed.state_names)):
+        if table is not None:
+            parts.append(frame_writer.encode_names(kind, *table))
     if parsed.is_ack_eliciting or parsed.has_others:
         parts += _quiet(parsed)
     if parsed.state_step is not None:
@@ -293,6 +293,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "frames": frames,
     "identity": identity,
     "messages": messages,
+    "names": names,
     "netcode": netcode,
     "session": session,
     "statesync": statesync,
