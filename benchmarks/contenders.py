@@ -120,6 +120,7 @@ CONTENDERS: dict[str, Contender] = {
             lambda: _module("ours_client"),
             220,
             ("W1", "W2", "W3", "W4", "W5", "W6"),
+            ("positions have 16 bits of fixed precision (--schema float32: 32-bit floats)",),
         ),
         Contender(
             "bare",

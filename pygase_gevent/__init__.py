@@ -32,6 +32,7 @@ from pygase_gevent.errors import (
 from pygase_gevent.event import Delivery, Event
 from pygase_gevent.gamestate import TO_DELETE, GameState, GameStateStore, GameStateUpdate, GameStatus
 from pygase_gevent.protocol.reasons import DisconnectReason
+from pygase_gevent.schema import ANY, Fixed, Float32, Int8, Int16, Int32, UInt8, UInt16, UInt32
 from pygase_gevent.server import Server
 from pygase_gevent.statemachine import GameStateMachine
 from pygase_gevent.utils import get_available_ip_addresses
@@ -39,6 +40,7 @@ from pygase_gevent.utils import get_available_ip_addresses
 __version__ = "0.1.0"
 
 __all__ = [
+    "ANY",
     "TO_DELETE",
     "AlreadyRunningError",
     "ArgumentError",
@@ -57,11 +59,16 @@ __all__ = [
     "Disconnect",
     "DisconnectReason",
     "Event",
+    "Fixed",
+    "Float32",
     "GameState",
     "GameStateMachine",
     "GameStateStore",
     "GameStateUpdate",
     "GameStatus",
+    "Int8",
+    "Int16",
+    "Int32",
     "LocalError",
     "MessageTooLargeError",
     "NoAnswerError",
@@ -74,6 +81,9 @@ __all__ = [
     "Server",
     "ServerConnection",
     "ServerFullError",
+    "UInt8",
+    "UInt16",
+    "UInt32",
     "UnknownClientError",
     "WaitTimeoutError",
     "get_available_ip_addresses",

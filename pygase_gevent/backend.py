@@ -40,6 +40,7 @@ class Backend:
         on_drop: called when a client's connection was lost; it may come back.
         on_reconnect: called when it came back.
         on_leave: called when a client left for good.
+        state_schema: what precision numbers of the state need; see `GameStateStore` and `schema`.
         config: limits and rates, also of store and game loop.
         **server_keywords: the server's: `game`, `key`, `public_addresses`, `deliveries`.
 
@@ -75,10 +76,11 @@ class Backend:
         on_drop: Hook | None = None,
         on_reconnect: Hook | None = None,
         on_leave: Hook | None = None,
+        state_schema: dict[str, Any] | None = None,
         config: Config = _DEFAULT_CONFIG,
         **server_keywords: Any,
     ) -> None:
-        self.game_state_store = GameStateStore(initial_game_state, config=config)
+        self.game_state_store = GameStateStore(initial_game_state, state_schema=state_schema, config=config)
         self.game_state_machine = GameStateMachine(self.game_state_store, config=config)
         # A function that is not callable is found out here, not in the first step.
         self.game_state_machine.time_step = Handler(time_step_function).function  # type: ignore[method-assign]

@@ -21,6 +21,10 @@ from pygase_gevent.errors import DecodeError, SerializationError
 
 _EXT_DELETE = 1
 _EXT_REPLACE = 2
+EXT_RECORDS = 3
+"""What `records.py` packs: many records of a dict."""
+EXT_RECORD = 4
+"""... or one."""
 
 _PACK_BUFFER_BYTES = 8192
 """What a packer allocates at first; it grows as needed. msgpack's own default is 1 MiB per call."""
@@ -86,6 +90,16 @@ class Replace:
 _MARKS = frozenset((_Delete, Replace))
 
 
+class Packed:
+    """In a tree to be packed: bytes of a code that `decode` hands to its `unpack`."""
+
+    __slots__ = ("code", "data")
+
+    def __init__(self, code: int, data: bytes) -> None:
+        self.code = code
+        self.data = data
+
+
 def copy_value(
     value: Any, *, config: Config, marks: bool = False, place: str = "", max_items: int | None = None
 ) -> Any:
@@ -128,7 +142,12 @@ def pack(value: Any, *, single_floats: bool = False) -> bytes:
 
 
 def decode(
-    data: bytes | memoryview, *, config: Config, marks: bool = False, max_items: int | None = None
+    data: bytes | memoryview,
+    *,
+    config: Config,
+    marks: bool = False,
+    max_items: int | None = None,
+    unpack: Callable[[int, bytes], Any] | None = None,
 ) -> Any:
     """Decode bytes that came from outside.
 
@@ -137,12 +156,13 @@ def decode(
         config: for `max_depth` and `max_items`.
         marks: whether `DELETE` and `Replace` may stand in it.
         max_items: in place of `config.max_items`.
+        unpack: makes a dict of what was `Packed`, given code and data; `ValueError` where it cannot.
 
     Raises:
         DecodeError: it is anything else than a value that `encode` makes.
     """
     max_items = config.max_items if max_items is None else max_items
-    ext_hook = _MarkReader(config.max_depth, max_items) if marks else _refuse_mark
+    ext_hook = _MarkReader(config.max_depth, max_items, unpack) if marks else _refuse_mark
     try:
         value = _unpack(bytes(data), config.max_depth, max_items, ext_hook)
     except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
@@ -326,22 +346,27 @@ def _format_place(place: str, keys_innermost_first: list[Any]) -> str:
 def _pack_mark(value: Any) -> msgpack.ExtType:
     if value is DELETE:
         return msgpack.ExtType(_EXT_DELETE, b"")
+    if isinstance(value, Packed):
+        return msgpack.ExtType(value.code, value.data)
     assert isinstance(value, Replace), f"{type(value)} did not pass copy_value"
     return msgpack.ExtType(_EXT_REPLACE, pack(value.value))
 
 
 class _MarkReader:
-    __slots__ = ("_max_depth", "_max_items")
+    __slots__ = ("_max_depth", "_max_items", "_unpack")
 
-    def __init__(self, max_depth: int, max_items: int) -> None:
+    def __init__(self, max_depth: int, max_items: int, unpack: Callable[[int, bytes], Any] | None) -> None:
         self._max_depth = max_depth
         self._max_items = max_items
+        self._unpack = unpack
 
     def __call__(self, code: int, data: bytes) -> Any:
         if code == _EXT_DELETE and not data:
             return DELETE
         if code == _EXT_REPLACE:
             return Replace(_unpack(data, self._max_depth, self._max_items, _refuse_mark))
+        if self._unpack is not None and code in (EXT_RECORDS, EXT_RECORD):
+            return self._unpack(code, data)
         raise ValueError(f"unknown extension type {code}")
 
 

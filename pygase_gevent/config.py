@@ -199,6 +199,15 @@ class Config:
     costs no more than its own tick then. On a path that loses one in a hundred that is always."""
     state_patience_s: float = 1.0
     """... and also when no state was acknowledged for so long, though newer ones were sent."""
+    max_learned_names: int = 128
+    """Names that become small numbers on the wire: keys of the state for all clients together, and types of
+    events per session and direction. 128 is the most that it may be set to; all of one byte are 32."""
+    learned_after: int = 8
+    """So often a name is sent in full before it is learned: one that does not recur is not worth it."""
+    max_name_candidates: int = 1024
+    """Names that are counted for that; when there are more, counting starts anew."""
+    learning_interval_s: float = 1.0
+    """Keys of the state are taken in at most this often, so that all clients know the same ones mostly."""
     recent_states: int = 64
     """States a client offers for interpolation."""
 
@@ -310,6 +319,8 @@ class Config:
             raise ArgumentError("Config.max_received_bytes must be at least Config.max_event_bytes")
         if self.max_event_type_bytes > 255:
             raise ArgumentError("Config.max_event_type_bytes must be at most 255 (one byte on the wire)")
+        if self.max_learned_names > 128:
+            raise ArgumentError("Config.max_learned_names must be at most 128 (one byte on the wire)")
         if self.max_state_packets > 255:
             raise ArgumentError("Config.max_state_packets must be at most 255 (one byte on the wire)")
         if max(self.max_event_bytes, self.max_state_bytes) > 64 * 1024 * 1024:

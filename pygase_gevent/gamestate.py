@@ -18,6 +18,7 @@ from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError, ArgumentTypeError, MessageTooLargeError
 from pygase_gevent.gamestatus import GameStatus
 from pygase_gevent.locks import allocate_lock
+from pygase_gevent.schema import StateSchema
 
 __all__ = ["TO_DELETE", "GameState", "GameStateStore", "GameStateUpdate", "GameStatus", "check_names"]
 
@@ -272,21 +273,31 @@ class GameStateStore:
 
     Args:
         initial_game_state: copied; an empty paused state if not given.
+        state_schema: what precision numbers of the state need; see `schema`.
         config: for `update_cache_size`, `max_state_bytes` and the limits of data.
 
     Raises:
-        ArgumentTypeError: the initial state is no `GameState`.
-        SerializationError: something in the initial state cannot travel.
+        ArgumentTypeError: the initial state is no `GameState`, or the schema none.
+        ArgumentError: the schema has what cannot be.
+        SerializationError: something in the initial state cannot travel, or does not fit the schema.
         MessageTooLargeError: the initial state is too large.
     """
 
-    def __init__(self, initial_game_state: GameState | None = None, *, config: Config | None = None) -> None:
+    def __init__(
+        self,
+        initial_game_state: GameState | None = None,
+        *,
+        state_schema: dict[str, Any] | None = None,
+        config: Config | None = None,
+    ) -> None:
         self._config = config or Config()
+        self.schema = StateSchema({} if state_schema is None else state_schema)
         state = GameState() if initial_game_state is None else initial_game_state
         if not isinstance(state, GameState):
             raise ArgumentTypeError(f"initial_game_state must be a GameState, not {type(state).__name__}")
         content = copy_value(state.to_dict(), config=self._config)
         content["game_status"] = GameStatus.check(content.get("game_status"))
+        content = self.schema.conform(content)
         self._lock = allocate_lock()
         self._size_bound_bytes = 0
         self._check_size(content, len(pack(content)))
@@ -316,14 +327,15 @@ class GameStateStore:
         Raises:
             ArgumentTypeError: `update` is no `GameStateUpdate`.
             ArgumentError: it changes `game_status` to something that is none.
-            SerializationError: something in it cannot travel; the message names the place.
+            SerializationError: something in it cannot travel, or does not fit `state_schema`; the message
+                names the place.
             MessageTooLargeError: the state would become too large to be sent to a new client.
         """
         if not isinstance(update, GameStateUpdate):
             raise ArgumentTypeError(f"a store takes a GameStateUpdate, not {type(update).__name__}")
         if not update.is_read_only:
             update = GameStateUpdate.copy_of(update.to_dict(), self._config)
-        changes = update.__dict__
+        changes = self.schema.conform(update.__dict__)
         size_bytes = len(pack(changes))
         with self._lock:
             state, version = self._snapshot

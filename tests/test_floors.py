@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent / PACKAGE
 FLOORS = {
     "F0": "errors config codec locks",
     "F1": """
-        gamestatus changes event gamestate
+        gamestatus changes event schema gamestate
         protocol protocol.reasons protocol.numbers protocol.stats protocol.address
         protocol.netcode.crypto protocol.netcode.replay protocol.netcode.packet
         protocol.netcode._sealing protocol.netcode.sealing protocol.netcode.token
@@ -25,9 +25,10 @@ FLOORS = {
         protocol.netcode.peer protocol.netcode.client protocol.netcode.server protocol.netcode
         protocol.identity protocol.token_source
         protocol.layout protocol.frames protocol.frame_writer protocol.acks protocol.clock
-        protocol.congestion protocol.recovery protocol.packet protocol.connection protocol.fragments
+        protocol.congestion protocol.recovery protocol.packet protocol.connection protocol.telling
+        protocol.eventnames protocol.fragments
         protocol.messages protocol.redundancy protocol.delivery protocol.control protocol.inbox
-        protocol.stateencoder protocol.statesync protocol.statelink
+        protocol.records protocol.statenames protocol.stateencoder protocol.statesync protocol.statelink
         protocol.session_events protocol.roles protocol.session
         protocol.client_events protocol.server_peer protocol.closing
         protocol.client_core protocol.server_core

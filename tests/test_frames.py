@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pygase_gevent.protocol import frame_writer
 from pygase_gevent.protocol.frames import MAX_CLOSE_TEXT_BYTES, Payload, parse_payload, peek
-from pygase_gevent.protocol.layout import ORDERED, RELIABLE, SEQUENCED, UNRELIABLE
+from pygase_gevent.protocol.layout import ORDERED, RELIABLE, SEQUENCED, UNRELIABLE, FrameType
 
 VECTORS = json.loads((Path(__file__).parent / "vectors" / "frames.json").read_text("utf-8"))
 
@@ -43,6 +43,8 @@ def test_a_good_payload_reads_as_written_down(vector: dict[str, Any]) -> None:
     assert [[*frame[:-1], frame.data.hex()] for frame in parsed.states] == vector.get("states", [])
     step = parsed.state_step
     assert (None if step is None else [*step[:-1], step.data.hex()]) == vector.get("state_step")
+    for kind, names in (("event_names", parsed.event_names), ("state_names", parsed.state_names)):
+        assert (None if names is None else [names[0], names[1].hex()]) == vector.get(kind)
     fragments = [[*frame[:-1], frame.data.hex()] for frame in parsed.state_fragments]
     assert fragments == vector.get("state_fragments", [])
     fields = [frame.fields() for frame in parsed.messages]
@@ -77,6 +79,10 @@ def test_a_good_payload_is_written_as_written_down(vector: dict[str, Any]) -> No
             payload += frame_writer.encode_fragment(prefix, part, parts, total, bytes.fromhex(body))
         else:
             payload += frame_writer.encode_message(delivery, kind, stream, number, bytes.fromhex(body))
+    for kind in ("event_names", "state_names"):
+        if kind in vector:
+            first, data = vector[kind]
+            payload += frame_writer.encode_names(getattr(FrameType, kind.upper()), first, bytes.fromhex(data))
     if "state_step" in vector:
         *numbers, data = vector["state_step"]
         payload += frame_writer.encode_state_step(*numbers, bytes.fromhex(data))

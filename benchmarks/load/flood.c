@@ -10,14 +10,16 @@
 static void send_events(session *self, uint64_t first, uint32_t events, uint64_t now) {
     uint8_t buffer[MAX_PAYLOAD_BYTES], body[128], data[FLOOD_EVENT_BYTES] = {0};
     writer out = begin_payload(self, buffer, now);
-    int has_ack = put_control(self, &out, now);
+    int has_ack = put_control(self, &out, now), has_name = put_name(self, &out, "E");
+    const char *type = self->is_name_known ? NULL : "E";
     for (uint32_t i = 0; i < events; i++) {
         memcpy(data, &(uint64_t){first + i}, sizeof(uint64_t));
-        size_t size = wire_bytes_body(body, "E", data, FLOOD_EVENT_BYTES);
-        wire_put_message(&out, RELIABLE, first + i, body, size);
+        size_t size = wire_bytes_body(body, type, data, FLOOD_EVENT_BYTES);
+        wire_put_message(&out, RELIABLE, type == NULL ? NAMED : 0, first + i, body, size);
     }
     sent_packet *packet = finish_payload(self, buffer, &out, now);
     packet->has_state = has_ack;
+    packet->has_name = has_name;
     packet->state = self->newest;
     packet->first = first;
     packet->events = events;
@@ -45,7 +47,7 @@ static void lose(session *self, sent_packet *packet) {
 }
 
 void flood(session *self, uint64_t now) {
-    uint32_t per_packet = (MAX_PAYLOAD_BYTES - 15 - 8) / (uint32_t)wire_message_bytes(RELIABLE, 7 + FLOOD_EVENT_BYTES);
+    uint32_t per_packet = (MAX_PAYLOAD_BYTES - 15 - 16) / (uint32_t)wire_message_bytes(RELIABLE, 7 + FLOOD_EVENT_BYTES);
     uint64_t probe_after = PROBE_NS + 2 * self->round_trip;
     for (uint64_t s = self->oldest_packet; s < self->connection.next_sequence; s++) {
         sent_packet *packet = &self->sent[s % SENT_KEPT];

@@ -73,20 +73,32 @@ int put_control(session *self, writer *out, uint64_t now) {
     return has_ack;
 }
 
+int put_name(session *self, writer *out, const char *type) {
+    uint64_t next = self->connection.next_sequence;
+    if (self->is_name_known || (self->is_name_told && next < self->name_told_in + MASK_BITS)) return 0;
+    self->is_name_told = 1;
+    self->name_told_in = next;
+    wire_put_event_name(out, 0, type);
+    return 1;
+}
+
 static void send_payload(session *self, int with_input, uint64_t now) {
     uint8_t buffer[MAX_PAYLOAD_BYTES], body[64];
     writer out = begin_payload(self, buffer, now);
-    int has_ack = put_control(self, &out, now);
+    int has_ack = put_control(self, &out, now), has_name = 0;
     if (with_input) {
         uint32_t number = self->base.inputs, types = self->base.options->event_types;
         char type[32] = "INPUT";
         if (types > 0) snprintf(type, sizeof type, "TYPE %u", (self->base.index + number) % types);
-        size_t size = wire_input_body(body, type, number, (int8_t)(number % 3) - 1, (int8_t)(number % 5) - 2);
-        wire_put_message(&out, UNRELIABLE, 0, body, size);
+        if (types == 0) has_name = put_name(self, &out, type);
+        const char *head = self->is_name_known ? NULL : type;
+        size_t size = wire_input_body(body, head, number, (int8_t)(number % 3) - 1, (int8_t)(number % 5) - 2);
+        wire_put_message(&out, UNRELIABLE, head == NULL ? NAMED : 0, 0, body, size);
         client_made_input(&self->base, now);
     }
     sent_packet *packet = finish_payload(self, buffer, &out, now);
     packet->has_state = has_ack;
+    packet->has_name = has_name;
     packet->state = self->newest;
     packet->is_settled = 1;
 }
@@ -127,6 +139,7 @@ static void record(session *self, int64_t sequence, int is_eliciting, uint64_t n
 }
 
 static void settle(session *self, sent_packet *packet) {
+    if (packet->has_name) self->is_name_known = 1;
     if (packet->has_state && (!self->has_confirmed || packet->state > self->confirmed)) {
         self->confirmed = packet->state;
         self->has_confirmed = 1;

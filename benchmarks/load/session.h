@@ -14,7 +14,7 @@ typedef struct {
     uint64_t sequence, state; /* the state that it acknowledged */
     uint64_t sent_at, first;  /* reliable events in it, from this number on */
     uint32_t events;
-    int is_settled, has_state;
+    int is_settled, has_state, has_name;
 } sent_packet;
 
 typedef struct {
@@ -37,6 +37,8 @@ typedef struct {
     /* the clock */
     uint64_t next_clock;
     uint16_t clocks;
+    uint64_t name_told_in;
+    int is_name_told, is_name_known; /* of the one type of events: its number is 0 */
     /* what was sent */
     sent_packet sent[SENT_KEPT];
     uint64_t next_event, oldest_packet, flight;
@@ -48,6 +50,8 @@ typedef struct {
 /* A payload in `buffer` (MAX_PAYLOAD_BYTES), from its header on; and its way out. */
 writer begin_payload(session *self, uint8_t *buffer, uint64_t now);
 sent_packet *finish_payload(session *self, uint8_t *buffer, writer *out, uint64_t now);
+/* Tells of the type of events until the server knows it. True if it did. */
+int put_name(session *self, writer *out, const char *type);
 /* State acknowledgement and clock request, as far as they are due. True if there is one of a state. */
 int put_control(session *self, writer *out, uint64_t now);
 

@@ -16,6 +16,8 @@ enum frame {
     STATE_FULL,
     STATE_FRAGMENT,
     STATE_STEP,
+    EVENT_NAMES,
+    STATE_NAMES,
     MESSAGE = 0x80
 };
 
@@ -64,8 +66,19 @@ void wire_put_clock_request(writer *out, uint16_t number) {
     put_u16(out, number);
 }
 
-void wire_put_message(writer *out, enum delivery delivery, uint64_t number, const uint8_t *body, size_t size) {
-    put_u8(out, (uint8_t)(MESSAGE | (int)delivery | (size > 255 ? LONG : 0)));
+void wire_put_event_name(writer *out, uint8_t first, const char *type) {
+    size_t size = strlen(type);
+    put_u8(out, EVENT_NAMES);
+    put_u8(out, first);
+    put_u16(out, size + 3);
+    put_u8(out, 0x91);
+    put_u8(out, 0xC4);
+    put_u8(out, (uint8_t)size);
+    put_bytes(out, type, size);
+}
+
+void wire_put_message(writer *out, enum delivery delivery, int kind, uint64_t number, const uint8_t *body, size_t size) {
+    put_u8(out, (uint8_t)(MESSAGE | (int)delivery | kind << 2 | (size > 255 ? LONG : 0)));
     if (delivery == RELIABLE) put_u16(out, number);
     if (size > 255)
         put_u16(out, size);
@@ -79,6 +92,10 @@ size_t wire_message_bytes(enum delivery delivery, size_t size) {
 }
 
 static void put_event_head(writer *out, const char *type) {
+    if (type == NULL) {
+        put_u8(out, 0);
+        return;
+    }
     size_t size = strlen(type);
     put_u8(out, 0x93);
     put_u8(out, (uint8_t)(0xA0 | size)); /* a fixstr: at most 31 bytes */
@@ -89,8 +106,10 @@ size_t wire_input_body(uint8_t *out, const char *type, uint32_t number, int8_t x
     writer body = {out, out + 64};
     put_event_head(&body, type);
     put_u8(&body, 0x93);
-    put_u8(&body, 0xCE);
-    for (int shift = 24; shift >= 0; shift -= 8) put_u8(&body, (uint8_t)(number >> shift));
+    /* As short as msgpack has it. */
+    int bytes = number < 0x80 ? 0 : number < 0x100 ? 1 : number < 0x10000 ? 2 : 4;
+    if (bytes > 0) put_u8(&body, bytes == 1 ? 0xCC : bytes == 2 ? 0xCD : 0xCE);
+    for (int shift = bytes == 0 ? 0 : 8 * bytes - 8; shift >= 0; shift -= 8) put_u8(&body, (uint8_t)(number >> shift));
     put_u8(&body, (uint8_t)x); /* fixints: -32 to 127 */
     put_u8(&body, (uint8_t)y);
     put_u8(&body, 0x80);
@@ -200,6 +219,9 @@ int wire_parse(const uint8_t *data, size_t size, payload *out) {
             parse_state_step(&in, out);
         } else if (type == STATE_FRAGMENT) {
             parse_state_fragment(&in, out);
+        } else if (type == EVENT_NAMES || type == STATE_NAMES) {
+            take_u8(&in);
+            take(&in, take_u16(&in));
         } else if (type == CLOCK_ANSWER) {
             take(&in, 14);
         } else if (type == WELCOME) {

@@ -10,6 +10,8 @@
 #define MASK_ONES UINT64_MAX
 #define MAX_PARTS 64
 
+#define NAMED 3
+
 enum delivery { UNRELIABLE, SEQUENCED, RELIABLE, ORDERED };
 
 /* A part of a state update, or a fragment of a transfer of one. */
@@ -41,10 +43,14 @@ uint64_t wire_protocol_id(const char *game);
 void wire_put_header(writer *out, int64_t largest, uint64_t mask, uint64_t delay_ns);
 void wire_put_state_ack(writer *out, uint64_t newest);
 void wire_put_clock_request(writer *out, uint16_t number);
-void wire_put_message(writer *out, enum delivery delivery, uint64_t number, const uint8_t *body, size_t size);
+/* `kind` is 0, or NAMED where the body begins with the number of a type instead of the type. */
+void wire_put_message(writer *out, enum delivery delivery, int kind, uint64_t number, const uint8_t *body, size_t size);
+/* Says that type `first` has this name. */
+void wire_put_event_name(writer *out, uint8_t first, const char *type);
 size_t wire_message_bytes(enum delivery delivery, size_t size);
 
-/* Event bodies: `type` with one unsigned and two small signed arguments, or with bytes. */
+/* Event bodies: `type` with one unsigned and two small signed arguments, or with bytes. A type of NULL goes as
+   the number 0 instead. */
 size_t wire_input_body(uint8_t *out, const char *type, uint32_t number, int8_t x, int8_t y);
 size_t wire_bytes_body(uint8_t *out, const char *type, const uint8_t *data, uint8_t size);
 

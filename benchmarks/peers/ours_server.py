@@ -11,10 +11,15 @@ import tracemalloc
 from typing import Any
 
 from benchmarks.peers import game
-from pygase_gevent import Backend, Delivery, GameState
+from pygase_gevent import ANY, Backend, Delivery, Fixed, Float32, GameState, UInt8
 from pygase_gevent.config import Config
 
 DELIVERIES = {"ECHOED": Delivery.RELIABLE, "BULK": Delivery.RELIABLE}
+SCHEMAS = {
+    "none": None,
+    "float32": {"entities": {ANY: {"x": Float32(), "y": Float32(), "hp": UInt8()}}},
+    "fixed": {"entities": {ANY: {"x": Fixed(0.02, 0, 1000), "y": Fixed(0.02, 0, 1000), "hp": UInt8()}}},
+}
 UNLIMITED = {
     # All clients of a benchmark come from one address, and at once.
     "max_clients": 8192,
@@ -51,6 +56,7 @@ class World:
             self._time_step,
             {} if options.inputs == "server" else handlers,
             deliveries=DELIVERIES,
+            state_schema=SCHEMAS[options.schema],
             config=config,
         )
         server = self._backend.server
@@ -148,6 +154,7 @@ def main() -> None:
     parser.add_argument("--blob", type=int, default=0, help="bytes of a constant attribute")
     parser.add_argument("--still", action="store_true", help="nothing moves")
     parser.add_argument("--inputs", choices=("loop", "server"), default="loop", help="who handles inputs")
+    parser.add_argument("--schema", choices=SCHEMAS, default="fixed", help="what precision positions have")
     parser.add_argument("--config", default="{}", help="JSON: what differs from the default limits")
     parser.add_argument("--trace-memory", action="store_true")
     parser.add_argument(

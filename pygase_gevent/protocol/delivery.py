@@ -15,11 +15,13 @@ from collections import deque
 from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError, MessageTooLargeError
 from pygase_gevent.event import Delivery
+from pygase_gevent.protocol.eventnames import EventNamesSender
 from pygase_gevent.protocol.fragments import OutgoingTransfer, TransferScheduler
 from pygase_gevent.protocol.frame_writer import encode_fragment_prefix, encode_message
 from pygase_gevent.protocol.frames import MAX_INLINE_BYTES, NO_NUMBER
 from pygase_gevent.protocol.layout import (
     DELIVERY_CODES,
+    NAMED_EVENT,
     ORDERED,
     RELIABLE,
     SEQUENCED,
@@ -71,6 +73,7 @@ class MessageSender(MessageOwner):
         self._transfers = transfers
         self._stats = stats
         self.redundancy = Redundancy(config)
+        self.names = EventNamesSender(config)
         self.notices: list[tuple[object, bool]] = []
         self._bounds = QueueBounds(config)
         self._channels = ChannelTable(config)
@@ -236,9 +239,12 @@ class MessageSender(MessageOwner):
         if channel.is_numbered:
             message.number = channel.next_number
             channel.next_number += 1
-        message.frame = encode_message(
-            channel.delivery, message.kind, channel.stream, message.number, message.body
-        )
+        kind, body = message.kind, message.body
+        if kind == MessageKind.EVENT:
+            shortened = self.names.shortened(body)
+            if shortened:
+                kind, body = NAMED_EVENT, shortened
+        message.frame = encode_message(channel.delivery, kind, channel.stream, message.number, body)
 
     def _begin_transfer(self, message: QueuedMessage, now: float) -> None:
         channel = message.channel

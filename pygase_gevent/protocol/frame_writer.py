@@ -20,6 +20,7 @@ from pygase_gevent.protocol.layout import (
     MASK_ONES_ABOVE_16,
     MASK_ONES_ABOVE_32,
     MAX_ACK_DELAY_STEPS,
+    NAMES_LAYOUT,
     ORDERED,
     RELIABLE,
     STATE_ACK_LAYOUT,
@@ -139,6 +140,11 @@ def encode_state_step(newest: int, distance: int, clock_steps: int, data: bytes)
 def encode_state_ack(newest: int) -> bytes:
     """The newest state that was applied."""
     return STATE_ACK_LAYOUT.pack(FrameType.STATE_ACK, newest & 0xFFFF, newest >> 16 & 0xFF)
+
+
+def encode_names(frame_type: int, first: int, data: bytes) -> bytes:
+    """Entries of a table, `STATE_NAMES` or `EVENT_NAMES`, from the number `first` on."""
+    return NAMES_LAYOUT.pack(frame_type, first, len(data)) + data
 
 
 def encode_ticket(number: int, blob: bytes) -> bytes:

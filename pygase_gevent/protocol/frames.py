@@ -26,6 +26,8 @@ from pygase_gevent.protocol.layout import (
     MASK_ONES_64,
     MASK_ONES_ABOVE_16,
     MASK_ONES_ABOVE_32,
+    NAMED_EVENT,
+    NAMES_LAYOUT,
     ORDERED,
     RELIABLE,
     SEQUENCED,
@@ -79,7 +81,7 @@ class MessageFrame:
 
     Attributes:
         delivery: `UNRELIABLE`, `SEQUENCED`, `RELIABLE` or `ORDERED`.
-        kind: a `MessageKind` value.
+        kind: a `MessageKind` value, or `NAMED_EVENT`.
         stream: number of the stream of a sequenced or ordered message, else 0.
         number: id, or sequence in the stream, as truncated on the wire; `NO_NUMBER` if it has none.
         body: the message or the fragment.
@@ -193,11 +195,14 @@ class Payload:
         "clock_answer",
         "clock_request",
         "close",
+        "event_names",
+        "has_named",
         "has_others",
         "is_ack_eliciting",
         "messages",
         "state_ack",
         "state_fragments",
+        "state_names",
         "state_step",
         "states",
         "tickets",
@@ -209,6 +214,7 @@ class Payload:
         self.ack_mask = 0
         self.ack_delay_s = 0.0
         self.is_ack_eliciting = False
+        self.has_named = False
         self.has_others = False
         self.welcome: bytes | None = None
         self.close: CloseFrame | None = None
@@ -216,6 +222,8 @@ class Payload:
         self.clock_answer: ClockAnswerFrame | None = None
         self.state_ack = -1
         self.tickets: list[tuple[int, bytes]] = []
+        self.event_names: tuple[int, bytes] | None = None
+        self.state_names: tuple[int, bytes] | None = None
         self.state_step: StateStepFrame | None = None
         self.states: list[StateFrame] = []
         self.state_fragments: list[StateFragmentFrame] = []
@@ -309,8 +317,12 @@ def _parse_message(payload: bytes, offset: int, parsed: Payload) -> int:
     flags = payload[offset]
     delivery = flags & 3
     kind = flags >> 2 & 3
-    if kind and (kind == 3 or delivery != RELIABLE):
-        raise DecodeError("unknown kind of message, or a call that is not reliable")
+    if kind == NAMED_EVENT:
+        if flags & FLAG_FRAGMENT:
+            raise DecodeError("a fragment of a named event")
+        parsed.has_named = True
+    elif kind and delivery != RELIABLE:
+        raise DecodeError("a call that is not reliable")
     offset += 1
     stream = 0
     number = NO_NUMBER
@@ -349,6 +361,8 @@ def _parse_message(payload: bytes, offset: int, parsed: Payload) -> int:
     if end > len(payload):
         raise DecodeError("a message runs over the end")
     body = payload[offset:end]
+    if kind == NAMED_EVENT and not body:
+        raise DecodeError("a named event without its name")
     parsed.messages.append(MessageFrame(delivery, kind, stream, number, body, index, count, total_bytes))
     return end
 
@@ -407,6 +421,8 @@ def _parse_control(payload: bytes, offset: int, parsed: Payload) -> int:
     if frame_type == FrameType.CLOCK_REQUEST:
         parsed.clock_request = CLOCK_REQUEST_LAYOUT.unpack_from(payload, offset)[1]
         return offset + 3
+    if frame_type == FrameType.STATE_NAMES or frame_type == FrameType.EVENT_NAMES:
+        return _parse_names(payload, offset, parsed)
     if frame_type == FrameType.PING:
         return offset + 1
     if frame_type == FrameType.WELCOME:
@@ -419,6 +435,22 @@ def _parse_control(payload: bytes, offset: int, parsed: Payload) -> int:
         parsed.tickets.append((number, blob))
         return offset + 7 + len(blob)
     raise DecodeError("unknown frame type")
+
+
+def _parse_names(payload: bytes, offset: int, parsed: Payload) -> int:
+    frame_type, first, length = NAMES_LAYOUT.unpack_from(payload, offset)
+    start = offset + 4
+    end: int = start + length
+    names = (first, _slice(payload, start, end))
+    if frame_type == FrameType.STATE_NAMES:
+        if parsed.state_names is not None:
+            raise DecodeError("names twice")
+        parsed.state_names = names
+    else:
+        if parsed.event_names is not None:
+            raise DecodeError("names twice")
+        parsed.event_names = names
+    return end
 
 
 def _parse_state(

@@ -17,6 +17,7 @@ TICKET_LAYOUT = struct.Struct("<BIH")
 CLOCK_REQUEST_LAYOUT = struct.Struct("<BH")
 CLOCK_ANSWER_LAYOUT = struct.Struct("<BHQI")
 STATE_ACK_LAYOUT = struct.Struct("<BHB")
+NAMES_LAYOUT = struct.Struct("<BBH")
 STATE_STEP_LAYOUT = struct.Struct("<BHBBH")
 STATE_DELTA_LAYOUT = struct.Struct("<BIHBBH")
 STATE_FULL_LAYOUT = struct.Struct("<BQBBH")
@@ -31,6 +32,9 @@ MAX_ACK_DELAY_STEPS = 0x1FFF
 MASK_ONES_64 = 0xFFFF_FFFF_FFFF_FFFF
 MASK_ONES_ABOVE_16 = 0xFFFF_FFFF_FFFF_0000
 MASK_ONES_ABOVE_32 = 0xFFFF_FFFF_0000_0000
+
+NAME_NUMBERS = 128
+"""Negative numbers from -1 on that stand for keys in a delta; keys that are negative lie so far below."""
 
 FLAG_ACK = 0x01
 FLAG_FRAGMENT = 0x10
@@ -52,6 +56,8 @@ class FrameType:
     STATE_FULL: Final = 0x09
     STATE_FRAGMENT: Final = 0x0A
     STATE_STEP: Final = 0x0B
+    EVENT_NAMES: Final = 0x0C
+    STATE_NAMES: Final = 0x0D
     MESSAGE: Final = 0x80
 
 
@@ -62,6 +68,9 @@ class MessageKind(enum.IntEnum):
     CALL = 1
     RESULT = 2
 
+
+NAMED_EVENT = 3
+"""On the wire a fourth kind: an event whose type is a number."""
 
 # Delivery on the wire: plain ints, because a lookup of an enum member costs more than the comparison.
 UNRELIABLE = 0

@@ -23,7 +23,7 @@ from pygase_gevent.protocol.session_events import (
 )
 from pygase_gevent.protocol.statelink import StateInbox, StateOutbox
 from pygase_gevent.protocol.statesync import ReceivedState
-from pygase_gevent.protocol.stats import SessionStats
+from pygase_gevent.protocol.stats import DropReason, SessionStats
 
 CLOCK_REQUEST_BYTES = 3
 
@@ -116,6 +116,7 @@ class ServerRole(Role):
         return not (
             parsed.states
             or parsed.state_step is not None
+            or parsed.state_names is not None
             or parsed.state_fragments
             or parsed.tickets
             or parsed.welcome is not None
@@ -155,11 +156,12 @@ class ServerRole(Role):
 class ClientRole(Role):
     """Follows the server's state and clock, and collects tickets."""
 
-    __slots__ = ("_states", "_ticket_numbers", "_welcome", "clock", "state")
+    __slots__ = ("_states", "_stats", "_ticket_numbers", "_welcome", "clock", "state")
 
     def __init__(self, config: Config, stats: SessionStats) -> None:
         super().__init__(config)
         self._states: deque[SessionEvent] = deque(maxlen=config.recent_states)
+        self._stats = stats
         self._welcome: bytes | None = None
         self._ticket_numbers = ReceivedNumbers(64, may_skip=True)
         self.state = StateInbox(config, stats)
@@ -179,6 +181,8 @@ class ClientRole(Role):
         return parsed.state_ack < 0 and parsed.clock_request < 0
 
     def receive(self, parsed: Payload, now: float) -> None:
+        if parsed.state_names is not None and not self.state.receiver.names.receive(*parsed.state_names):
+            self._stats.drops[DropReason.BAD_NAMES] += 1
         if parsed.state_step is not None:
             self._add_state(self.state.receive_step(parsed.state_step))
         for part in parsed.states:

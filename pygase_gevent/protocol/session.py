@@ -19,6 +19,7 @@ from pygase_gevent.event import Delivery
 from pygase_gevent.protocol.connection import PING, Connection
 from pygase_gevent.protocol.control import ControlSender
 from pygase_gevent.protocol.delivery import MessageSender
+from pygase_gevent.protocol.eventnames import KnownEventNames
 from pygase_gevent.protocol.fragments import TransferScheduler
 from pygase_gevent.protocol.frames import Payload, parse_payload
 from pygase_gevent.protocol.inbox import Inbox, ReceivedMessage
@@ -82,6 +83,7 @@ class Session:
         self._transfers = TransferScheduler(self.stats)
         self._messages = MessageSender(config, self._transfers, self.stats)
         self._inbox = Inbox(config, self.stats)
+        self._event_names = KnownEventNames(config)
         self._control = ControlSender(config)
         self._server: ServerRole | None = None
         self._client: ClientRole | None = None
@@ -288,6 +290,9 @@ class Session:
         if parsed.has_others and not self._role.accepts(parsed):
             stats.drops[DropReason.WRONG_DIRECTION] += 1
             return
+        if not self._restore_names(parsed):
+            stats.drops[DropReason.BAD_NAMES] += 1
+            return
         if parsed.ack_largest >= 0 and not self._receive_ack(parsed, now):
             stats.drops[DropReason.BAD_ACK] += 1
             return
@@ -300,6 +305,17 @@ class Session:
             received.record(sequence, parsed.is_ack_eliciting, now)
         elif parsed.states or parsed.state_step is not None:
             received.ask_for_ack(now)  # the state was taken; the server should hear of it
+
+    def _restore_names(self, parsed: Payload) -> bool:
+        """Take types of events that the peer tells of, and put them back where their numbers stand."""
+        if parsed.event_names is not None and not self._event_names.receive(*parsed.event_names):
+            return False
+        if parsed.has_named:
+            restored = self._event_names.restored(parsed.messages)
+            if restored is None:
+                return False
+            parsed.messages = restored
+        return True
 
     def _receive_ack(self, parsed: Payload, now: float) -> bool:
         connection = self._connection
@@ -381,6 +397,7 @@ class Session:
     ) -> tuple[bool, bool]:
         """Put everything but control in; whether there are unpaced events in it, and whether bulk."""
         self._role.fill(packet, now)
+        self._messages.names.fill(packet)
         has_messages = False
         if events_pass or (bulk_passes and self._messages.has_work):
             has_messages = self._messages.fill(packet, now)

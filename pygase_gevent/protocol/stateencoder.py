@@ -16,6 +16,7 @@ from pygase_gevent.errors import DecodeError
 from pygase_gevent.gamestate import GameStateStore
 from pygase_gevent.protocol.frame_writer import encode_state_part, encode_state_step
 from pygase_gevent.protocol.frames import CLOCK_STEP_US, FULL, MAX_STATE_PART_BYTES
+from pygase_gevent.protocol.statenames import CannotShorten, StateNames
 
 _TRANSFER_HEADER = struct.Struct("<QQQ")
 _NO_BASE = 2**64 - 1
@@ -130,6 +131,10 @@ def decode_transfer_body(body: bytes) -> tuple[int | None, int, int, bytes]:
 class StateEncoder:
     """Encodes a store's newest state against any base, once per (view, base, newest).
 
+    Attributes:
+        store: where the states come from.
+        names: what stands short in deltas.
+
     Args:
         store: where the states come from.
         config: for `max_state_packets`.
@@ -140,6 +145,7 @@ class StateEncoder:
         self, store: GameStateStore, *, config: Config, server_clock_us: Callable[[float], int]
     ) -> None:
         self.store = store
+        self.names = StateNames(store.schema, config)
         self._config = config
         self._server_clock_us = server_clock_us
         self._state, self._version = store.snapshot()
@@ -160,6 +166,7 @@ class StateEncoder:
             if len(self._clocks) > self._config.update_cache_size:
                 del self._clocks[next(iter(self._clocks))]
             self._cache.clear()
+            self.names.publish(now)
         return self._newest
 
     def encode(self, base: int | None, now: float, view: int = 0) -> EncodedState:
@@ -168,22 +175,27 @@ class StateEncoder:
         Args:
             base: `time_order` of a state that the client has, or `None`.
             now: the time; the server clock is read when a state is seen here for the first time.
-            view: which clients' view of the state; there is one so far.
+            view: how much of `names` the client knows.
         """
         self.look(now)
         encoded = self._cache.get((view, base))
         if encoded is None:
             update = None if base is None else self.store.merged_update(base, self._newest)
-            encoded = self._encode_full() if update is None else self.encode_changes(base, update.to_dict())
+            encoded = (
+                self._encode_full() if update is None else self.encode_changes(base, update.to_dict(), view)
+            )
             self._cache[view, base] = encoded
         return encoded
 
-    def encode_changes(self, base: int | None, changes: dict[str, Any]) -> EncodedState:
+    def encode_changes(self, base: int | None, changes: dict[str, Any], view: int) -> EncodedState:
         """Encode changes that lead from `base` to the state last looked at, for one client only.
 
         A merge of many updates can outgrow the state itself, as far as its size is known: then that.
         """
-        blob = pack(changes)
+        try:
+            blob = pack(self.names.shortened(changes, view))
+        except CannotShorten:
+            return self._encode_full()
         if len(blob) > len(self._full_blob) > 0:
             return self._encode_full()
         return self._make(base, blob, not changes)

@@ -11,6 +11,7 @@ from pygase_gevent.protocol.frame_writer import (
     encode_state_fragment_prefix,
 )
 from pygase_gevent.protocol.frames import StateFragmentFrame, StateFrame, StateStepFrame
+from pygase_gevent.protocol.layout import FrameType
 from pygase_gevent.protocol.packet import PacketBuilder
 from pygase_gevent.protocol.recovery import Carried
 from pygase_gevent.protocol.statesync import (
@@ -21,6 +22,7 @@ from pygase_gevent.protocol.statesync import (
     StateSender,
 )
 from pygase_gevent.protocol.stats import DropReason, SessionStats
+from pygase_gevent.protocol.telling import TableSender
 
 TRANSFER_HEADER_BYTES = 1024
 """What a state transfer may have beyond `config.max_state_bytes`: its header, and marks in deltas."""
@@ -31,6 +33,7 @@ class StateOutbox(TransferOwner):
 
     def __init__(self, config: Config, transfers: TransferScheduler) -> None:
         self.sender = StateSender(config)
+        self.names = TableSender(FrameType.STATE_NAMES)
         self._transfers = transfers
         self._transfer: OutgoingTransfer | None = None
         self._next_transfer = 0
@@ -46,6 +49,9 @@ class StateOutbox(TransferOwner):
         """Take what is new for this client."""
         if self._parts:
             self.sender.handle_unsent()
+        names = self.names
+        names.use(encoder.names.entries)
+        self.sender.view = names.acknowledged
         self._queue(self.sender.next_update(encoder, now))
 
     def _queue(self, update: EncodedState | None) -> None:
@@ -77,7 +83,8 @@ class StateOutbox(TransferOwner):
             self._transfer = None
 
     def fill(self, packet: PacketBuilder) -> None:
-        """Put parts into a packet."""
+        """Put names and parts into a packet."""
+        self.names.fill(packet)
         parts = self._parts
         while parts and packet.fits(parts[0].frame):
             part = parts.popleft()

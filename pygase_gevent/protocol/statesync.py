@@ -29,6 +29,7 @@ from pygase_gevent.errors import ArgumentError, ArgumentTypeError, DecodeError
 from pygase_gevent.gamestate import GameState, GameStatus, check_names
 from pygase_gevent.protocol.frames import CLOCK_STEP_US, FULL
 from pygase_gevent.protocol.stateencoder import EncodedState, StateEncoder, decode_transfer_body
+from pygase_gevent.protocol.statenames import KnownNames
 
 ACK_MASK = 0xFF_FFFF
 """What an acknowledgement says of a state's number."""
@@ -49,6 +50,8 @@ class StateSender:
         """The newest state that the client says it has applied."""
         self.has_newest_content = False
         """Whether nothing but the `time_order` was new to it when `next_update` was last asked."""
+        self.view = 0
+        """How much of the encoder's names the client knows."""
         self._expected: int | None = None  # what it should have soon; ahead of `base`
         self._trusted_at = 0.0  # until then a base must be acknowledged
         self._waiting_since = 0.0  # the acknowledged base stands since then, though something newer was sent
@@ -86,9 +89,9 @@ class StateSender:
             self.has_newest_content = base == self.base
             return None
         if self._merge is not None and self._merge.base == base:
-            encoded = encoder.encode_changes(base, self._merge.changes)
+            encoded = encoder.encode_changes(base, self._merge.changes, self.view)
         else:
-            encoded = encoder.encode(base, now)
+            encoded = encoder.encode(base, now, self.view)
         self.has_newest_content = encoded.is_empty and base == self.base
         if encoded.is_empty and now < self._sent_at + self._config.keepalive_s:
             return None
@@ -234,6 +237,7 @@ class StateReceiver:
         newest: `time_order` of the state applied last, for the state acknowledgement. One should follow
             every payload with a state frame, also with one that was dropped: that tells the sender
             which base to use.
+        names: what stands short in deltas.
         drops: what was dropped, by `StateDrop`.
     """
 
@@ -244,6 +248,7 @@ class StateReceiver:
         self._states: dict[int, dict[str, Any]] = {}  # possible bases, oldest first
         self._size_bounds: dict[int, int] = {}  # of each of these, in bytes
         self._clocks: dict[int, int] = {}  # of each of these, the server's then
+        self.names = KnownNames(config)
         self._assemblies: dict[tuple[int, int | None], _Assembly] = {}
 
     def receive_part(
@@ -367,7 +372,10 @@ class StateReceiver:
 
     def _decode(self, base: int | None, blob: bytes) -> dict[str, Any]:
         # A state's items are bounded by its bytes.
-        changes = decode(blob, config=self._config, marks=base is not None, max_items=len(blob))
+        if base is None:
+            changes = decode(blob, config=self._config, max_items=len(blob))
+        else:
+            changes = self.names.decode_changes(blob)
         if not isinstance(changes, dict):
             raise DecodeError("a state is a dict")
         check_names(changes)

@@ -81,3 +81,4 @@ class DropReason:
     TRANSFER_TIMED_OUT: Final = "transfer_timed_out"
     REORDER_LIMIT: Final = "reorder_limit"
     BAD_STATE: Final = "bad_state"
+    BAD_NAMES: Final = "bad_names"

@@ -24,6 +24,7 @@ NAMES = (
     "frames",
     "identity",
     "messages",
+    "names",
     "netcode",
     "session",
     "statesync",

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections import deque
 from functools import partial
 from itertools import chain
+from typing import Any
 
 from pygase_gevent.codec import decode, pack
 from pygase_gevent.config import Config
 from pygase_gevent.errors import DecodeError, PygaseError
 from pygase_gevent.gamestate import GameState, GameStateStore, GameStateUpdate
+from pygase_gevent.protocol.eventnames import KnownEventNames
 from pygase_gevent.protocol.frames import FULL, MAX_CHUNK_BYTES, MessageFrame, fragment_size
 from pygase_gevent.protocol.inbox import MESSAGE_OVERHEAD_BYTES, Inbox
 from pygase_gevent.protocol.layout import RELIABLE, MessageKind
 from pygase_gevent.protocol.stateencoder import StateEncoder
+from pygase_gevent.protocol.statenames import CannotShorten, KnownNames, StateNames
 from pygase_gevent.protocol.statesync import StateReceiver
 from pygase_gevent.protocol.stats import SessionStats
+from pygase_gevent.schema import ANY, Fixed, Float32, StateSchema, UInt8
 from pygase_gevent.testing.limit_checker import containers
 from pygase_gevent.testing.limit_table import LIMITS
 from tests.fuzz.measure import check_cost
@@ -163,6 +167,43 @@ def statesync(data: bytes) -> None:
             assert receiver.newest >= before
         check_limits(receiver)
     _check_state_round_trip(data)
+
+
+def names(data: bytes) -> None:
+    """A table of the state, changes that use it, and a table of types of events."""
+    source = Source(data)
+    schema = StateSchema({"e": {ANY: {"x": Fixed(0.5, 0, 100), "hp": UInt8(), "y": Float32()}}})
+    sender = StateNames(schema, CONFIG)
+    known = KnownNames(CONFIG)
+    assert known.receive(0, pack(sender.entries))
+    if source.flag():
+        entries = source.blob(200)
+        check_cost(lambda: KnownNames(CONFIG).receive(0, entries), len(entries))
+        known.receive(len(sender.entries), entries)
+        types = KnownEventNames(CONFIG)
+        types.receive(0, entries)
+        check_limits(types)
+    check_limits(known)
+    head = (b"", b"\x81\xfe\xc7", b"\x81\xa1e\xc7")[source.below(3)]
+    blob = source.blob(1140)
+    if head:  # records, so that not only the input's first bytes decide
+        blob = head + bytes((min(len(blob), 255), 3)) + blob[:255]
+    # A record of two bytes becomes a dict: as much as two datagrams may cost.
+    check_cost(lambda: _decoded_changes(known, blob), len(blob) + 1200)
+    changes = _decoded_changes(known, blob)
+    if type(changes) is dict and all(type(name) is str for name in changes):
+        try:
+            again = pack(sender.shortened(changes, len(sender.entries)))
+        except (CannotShorten, PygaseError):
+            return
+        assert repr(known.decode_changes(again)) == repr(changes) or "nan" in repr(changes)
+
+
+def _decoded_changes(known: KnownNames, blob: bytes) -> Any:
+    try:
+        return known.decode_changes(blob)
+    except DecodeError:
+        return None
 
 
 def _state_blob(source: Source) -> bytes:

@@ -22,6 +22,7 @@ from pygase_gevent.protocol.frame_writer import (
     encode_fragment_prefix,
     encode_header,
     encode_message,
+    encode_names,
     encode_state_ack,
     encode_state_fragment_prefix,
     encode_state_part,
@@ -171,7 +172,9 @@ def _can_be_taken(victim: End, payload: bytes) -> bool:
     parsed = _parse(payload)
     if parsed is None:
         return False
-    from_server = bool(parsed.states or parsed.state_step or parsed.state_fragments or parsed.tickets)
+    from_server = bool(
+        parsed.states or parsed.state_step or parsed.state_names or parsed.state_fragments or parsed.tickets
+    )
     from_server = from_server or parsed.welcome is not None or parsed.clock_answer is not None
     from_client = parsed.state_ack >= 0 or parsed.clock_request >= 0
     return not (from_server if victim.is_server else from_client)
@@ -304,6 +307,20 @@ def _state_part(source: Source) -> bytes:
     return encode_state_part(newest, distance, source.below(parts), parts, source.number(8), blob)
 
 
+def _names(source: Source) -> bytes:
+    kind = 0x0C if source.flag() else 0x0D
+    known = (b"\x91\xa1a", b"\x92\xa1x\x91\x92\xa2hp\x04", b"\x91\xc4\x01A")[source.below(3)]
+    return encode_names(kind, source.below(4), source.blob(40) if source.flag() else known)
+
+
+def _named_event(source: Source) -> bytes:
+    delivery, stream = source.below(4), source.below(20)
+    number = source.number(1 if source.below(4) else 2)
+    return encode_message(
+        delivery, 3, stream, number, bytes((source.below(3),)) + source.take(source.below(12))
+    )
+
+
 def _state_step(source: Source) -> bytes:
     newest = source.number(4 if source.below(8) == 0 else 1)
     blob = source.blob(200) if source.flag() else b"\x81\xa1a\x08"
@@ -316,6 +333,8 @@ _FRAMES: tuple[Callable[[Source], bytes], ...] = (
     _message_fragment,
     _state_part,
     _state_step,
+    _names,
+    _named_event,
     _state_fragment,
     lambda source: encode_state_ack(source.number(1 if source.flag() else 4)),
     lambda source: encode_ticket(source.number(1 if source.flag() else 4), source.take(4)),

@@ -37,7 +37,7 @@ from pygase_gevent.protocol.netcode.token import (
 from tests.fuzz.cores_target import cores
 from tests.fuzz.measure import DATAGRAM_BYTES, check_cost
 from tests.fuzz.netcode_target import netcode
-from tests.fuzz.parts_targets import fragments, statesync
+from tests.fuzz.parts_targets import fragments, names, statesync
 from tests.fuzz.session_target import session
 
 CONFIG = Config()
@@ -165,6 +165,9 @@ def _write(parsed: Payload) -> bytes:
         prefix = frame_writer.encode_state_fragment_prefix(part.transfer)
         parts.append(frame_writer.encode_fragment(prefix, part.part, part.parts, part.total_bytes, part.data))
     parts += map(_write_message, parsed.messages)
+    for kind, table in ((0x0C, parsed.event_names), (0x0D, parsed.state_names)):
+        if table is not None:
+            parts.append(frame_writer.encode_names(kind, *table))
     if parsed.is_ack_eliciting or parsed.has_others:
         parts += _quiet(parsed)
     if parsed.state_step is not None:
@@ -175,7 +178,13 @@ def _write(parsed: Payload) -> bytes:
 def _quiet(parsed: Payload) -> list[bytes]:
     """A ping where nothing else says what one said."""
     says = parsed.messages or parsed.states or parsed.state_step or parsed.state_fragments or parsed.tickets
-    is_said = says or parsed.welcome is not None or parsed.clock_answer is not None
+    is_said = (
+        says
+        or parsed.event_names is not None
+        or parsed.state_names is not None
+        or parsed.welcome is not None
+        or parsed.clock_answer is not None
+    )
     if parsed.is_ack_eliciting and not is_said and parsed.clock_request < 0:
         return [b"\x01"]
     if parsed.has_others and parsed.messages and not _has_control(parsed):
@@ -185,9 +194,9 @@ def _quiet(parsed: Payload) -> list[bytes]:
 
 def _has_control(parsed: Payload) -> bool:
     lists = parsed.states or parsed.state_fragments or parsed.tickets
-    single = (parsed.welcome, parsed.close, parsed.clock_answer, parsed.state_step)
+    single = (parsed.welcome, parsed.close, parsed.clock_answer, parsed.state_step, parsed.event_names)
     return (
-        bool(lists)
+        bool(lists or parsed.state_names)
         or any(it is not None for it in single)
         or max(parsed.clock_request, parsed.state_ack) >= 0
     )
@@ -284,6 +293,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "frames": frames,
     "identity": identity,
     "messages": messages,
+    "names": names,
     "netcode": netcode,
     "session": session,
     "statesync": statesync,

@@ -18,6 +18,7 @@ EXAMPLES = {
     "frames": 250,
     "identity": 150,
     "messages": 200,
+    "names": 250,
     "netcode": 120,
     "session": 100,
     "statesync": 150,

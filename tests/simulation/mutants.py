@@ -177,7 +177,7 @@ def reassemble_without_bound(patch: Patch) -> None:
 
 
 def forget_what_wrapped(patch: Patch) -> None:
-    patch.setattr(StateReceiver, "_expand", lambda self, truncated: truncated)
+    patch.setattr(StateReceiver, "_expand", lambda self, truncated, bits: truncated)
 
 
 def forget_what_wrapped_of_messages(patch: Patch) -> None:
@@ -360,7 +360,7 @@ MUTANTS = [
     Mutant(
         "a state's number wraps",
         forget_what_wrapped,
-        {"first_time_order": 2**32 - 20},
+        {"first_time_order": 2**24 - 20},
         "StateConverges",
     ),
     Mutant(

@@ -1,0 +1,127 @@
+"""Types of events as small numbers: a table per session and direction.
+
+An encoded event begins with a list of three and the event's type. Once the peer acknowledged a packet that
+told of a type, these bytes go as one: its number. What the floors above see is as it always was.
+"""
+
+from __future__ import annotations
+
+from pygase_gevent.codec import decode
+from pygase_gevent.config import Config
+from pygase_gevent.errors import DecodeError
+from pygase_gevent.protocol.frames import MessageFrame
+from pygase_gevent.protocol.layout import NAME_NUMBERS, NAMED_EVENT, FrameType, MessageKind
+from pygase_gevent.protocol.packet import PacketBuilder
+from pygase_gevent.protocol.telling import TableSender
+
+_LIST_OF_3 = 0x93
+_SHORT_TEXT = 0xA0
+_SHORT_TEXT_BYTES = 32
+_TEXT_8 = 0xD9
+
+
+class EventNamesSender:
+    """Learns the types of events that recur, and finds their numbers."""
+
+    def __init__(self, config: Config) -> None:
+        self._max_entries = config.max_learned_names
+        self._learned_after = config.learned_after
+        self._max_candidates = config.max_name_candidates
+        self._entries: list[bytes] = []
+        self._numbers: dict[bytes, int] = {}
+        self._counts: dict[bytes, int] = {}
+        self._table = TableSender(FrameType.EVENT_NAMES)
+
+    def shortened(self, body: bytes) -> bytes:
+        """An encoded event with the number of its type; empty if it has none that the peer knows."""
+        head = _head_of(body)
+        if not head:
+            return b""
+        number = self._numbers.get(head, -1)
+        if number < 0:
+            self._count(head)
+        elif number < self._table.acknowledged:
+            return bytes((number,)) + body[len(head) :]
+        return b""
+
+    def fill(self, packet: PacketBuilder) -> None:
+        """Tell of types, if some are due."""
+        if self._table.is_due:
+            self._table.fill(packet)
+
+    def _count(self, head: bytes) -> None:
+        if len(self._entries) >= self._max_entries:
+            return
+        counts = self._counts
+        count = counts.get(head, 0) + 1
+        if count < self._learned_after:
+            if len(counts) >= self._max_candidates and head not in counts:
+                counts.clear()
+            counts[head] = count
+            return
+        counts.pop(head, None)
+        self._numbers[head] = len(self._entries)
+        self._entries.append(head[3:] if head[1] == _TEXT_8 else head[2:])
+        self._table.use(self._entries)
+
+
+class KnownEventNames:
+    """The types that the peer told of."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._heads: list[bytes] = []
+
+    def receive(self, first: int, data: bytes) -> bool:
+        """Take types from the number `first` on; those that are known already are passed over.
+
+        Returns:
+            False where they are none, or leave a gap.
+        """
+        known = self._heads
+        if first > len(known):
+            return False
+        try:
+            names = decode(data, config=self._config, max_items=NAME_NUMBERS)
+        except DecodeError:
+            return False
+        if type(names) is not list or first + len(names) > NAME_NUMBERS:
+            return False
+        new: list[bytes] = []
+        for name in names[len(known) - first :]:
+            if type(name) is not bytes or len(name) > 255:
+                return False
+            size = len(name)
+            text = (_SHORT_TEXT | size,) if size < _SHORT_TEXT_BYTES else (_TEXT_8, size)
+            new.append(bytes((_LIST_OF_3, *text)) + name)
+        known.extend(new)
+        return True
+
+    def restored(self, frames: list[MessageFrame]) -> list[MessageFrame] | None:
+        """Messages with their types in full; None if one has a number that is not known."""
+        heads = self._heads
+        restored: list[MessageFrame] = []
+        for frame in frames:
+            if frame.kind == NAMED_EVENT:
+                number = frame.body[0]
+                if number >= len(heads):
+                    return None
+                body = heads[number] + frame.body[1:]
+                frame = MessageFrame(
+                    frame.delivery, MessageKind.EVENT, frame.stream, frame.number, body, 0, 0, 0
+                )
+            restored.append(frame)
+        return restored
+
+
+def _head_of(body: bytes) -> bytes:
+    """What an encoded event begins with, up to the end of its type; empty if that is not what it is."""
+    if len(body) < 3 or body[0] != _LIST_OF_3:
+        return b""
+    first = body[1]
+    if _SHORT_TEXT <= first < _SHORT_TEXT + _SHORT_TEXT_BYTES:
+        return body[: 2 + first - _SHORT_TEXT]
+    if first == _TEXT_8 and body[2] >= _SHORT_TEXT_BYTES:
+        head = body[: 3 + body[2]]
+        return head if len(head) == 3 + body[2] else b""
+    return b""
