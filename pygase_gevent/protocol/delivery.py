@@ -64,6 +64,7 @@ class MessageSender(MessageOwner):
         "_transfers",
         "_unsettled",
         "_was_attached",
+        "names",
         "notices",
         "redundancy",
     )
