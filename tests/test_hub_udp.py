@@ -217,7 +217,7 @@ def test_a_taken_port_says_which(open_udp: Open) -> None:
     with pytest.raises(OSError, match=rf"127\.0\.0\.1 port {udp.address[1]}: .*in use") as caught:
         open_udp(udp.address)
     assert caught.value.errno == errno.EADDRINUSE
-    assert caught.value.__cause__ is None and caught.value.__suppress_context__  # one error, not a chain
+    assert caught.value.__cause__ is None and caught.value.__context__ is None  # one error, not a chain
     with pytest.raises(OSError, match=r"203\.0\.113\.1 port 0"):
         open_udp(("203.0.113.1", 0))
     with pytest.raises(ArgumentError, match="65536"):

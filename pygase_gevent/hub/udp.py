@@ -71,6 +71,7 @@ class UdpSocket:
         with no_fork():  # or the child of a fork right now would hold a socket that nobody there knows
             self._socket = _make_socket(self.family, socket.SOCK_DGRAM)
             on_fork(self.after_fork)
+        refusal: OSError | None = None
         try:
             self._socket.setblocking(False)
             if self.family == socket.AF_INET6:
@@ -80,11 +81,12 @@ class UdpSocket:
             self._socket.bind(bind)
             self.address: Address = normalize_address(self._socket.getsockname())
         except OSError as error:
+            refusal = error
+        if refusal is not None:  # raised here and not above: compiled, `from None` would show both
             forget_fork(self.after_fork)
             self._socket.close()
-            raise OSError(
-                error.errno, f"cannot listen on UDP {bind[0]} port {bind[1]}: {error.strerror}"
-            ) from None
+            text = f"cannot listen on UDP {bind[0]} port {bind[1]}: {refusal.strerror}"
+            raise OSError(refusal.errno, text)
         self._readable = Event()
         self._read_watcher = gevent.get_hub().loop.io(self._socket.fileno(), _READ)
 
