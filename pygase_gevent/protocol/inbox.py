@@ -9,7 +9,7 @@ larger, the message that a line waits for and the fragments that have a place.
 
 from __future__ import annotations
 
-from collections import deque
+from typing import Final
 
 from pygase_gevent.config import Config
 from pygase_gevent.protocol.fragments import Reassembly
@@ -44,6 +44,14 @@ class _OrderedStream:
 
 _KINDS = (MessageKind.EVENT, MessageKind.CALL, MessageKind.RESULT)
 
+_RETRIED: Final = 0
+"""Whose numbers: those of unreliable messages may skip some."""
+_LARGE_UNRELIABLE: Final = 1
+_RELIABLE: Final = 2
+_CALLS: Final = 3
+_LARGE_RELIABLE: Final = 4
+_LARGE_CALLS: Final = 5
+
 _Key = tuple[int, bool, int, int]
 
 
@@ -54,22 +62,34 @@ class Inbox:
         reorder_bytes: bytes of ordered messages that wait for an earlier one.
     """
 
+    __slots__ = (
+        "_call_bytes",
+        "_calls",
+        "_config",
+        "_early_events",
+        "_event_bytes",
+        "_events",
+        "_max_calls",
+        "_numbers",
+        "_ordered",
+        "_reassemblies",
+        "_results",
+        "_sequenced",
+        "_stats",
+        "reorder_bytes",
+    )
+
     def __init__(self, config: Config, stats: SessionStats) -> None:
         self._config = config
         self._stats = stats
-        self._events: deque[ReceivedMessage] = deque()
-        self._calls: deque[ReceivedMessage] = deque()
-        self._results: deque[ReceivedMessage] = deque()
+        # Lists, since an empty deque has 760 bytes; what waits is nearly always taken at once.
+        self._events: list[ReceivedMessage] = []
+        self._calls: list[ReceivedMessage] = []
+        self._results: list[ReceivedMessage] = []
         self._max_calls = 2 * config.max_calls
         self._event_bytes = 0
         self._call_bytes = 0
-        window = config.reliable_window
-        self._retried = ReceivedNumbers(window, may_skip=True)
-        self._reliable = ReceivedNumbers(window)
-        self._call_numbers = ReceivedNumbers(window)
-        self._large_unreliable = ReceivedNumbers(window, may_skip=True)
-        self._large_reliable = ReceivedNumbers(window)
-        self._large_calls = ReceivedNumbers(window)
+        self._numbers: list[ReceivedNumbers | None] = [None] * 6  # each with its first message
         self._ordered: dict[int, _OrderedStream] = {}
         self._sequenced: dict[int, int] = {}
         self._reassemblies: dict[_Key, Reassembly] = {}
@@ -92,7 +112,7 @@ class Inbox:
         """The next event, oldest first."""
         if not self._events:
             return None
-        message = self._events.popleft()
+        message = self._events.pop(0)
         self._event_bytes -= len(message.body) + MESSAGE_OVERHEAD_BYTES
         return message
 
@@ -101,7 +121,7 @@ class Inbox:
         waiting = self._results or self._calls
         if not waiting:
             return None
-        message = waiting.popleft()
+        message = waiting.pop(0)
         self._call_bytes -= len(message.body)
         return message
 
@@ -226,7 +246,8 @@ class Inbox:
         return self._config.reliable_window <= distance < AHEAD_16
 
     def _is_first_missing(self, frame: MessageFrame) -> bool:
-        return self._reliable.is_first_missing(self._reliable.expand(frame.number))
+        numbers = self._numbers_at(_RELIABLE)
+        return numbers.is_first_missing(numbers.expand(frame.number))
 
     def _is_head(self, frame: MessageFrame) -> bool:
         stream = self._ordered.get(frame.stream)
@@ -242,10 +263,17 @@ class Inbox:
 
     def _numbers_of(self, frame: MessageFrame, is_large: bool) -> ReceivedNumbers:
         if frame.delivery == UNRELIABLE:
-            return self._large_unreliable if is_large else self._retried
+            return self._numbers_at(_LARGE_UNRELIABLE if is_large else _RETRIED)
         if frame.kind == MessageKind.EVENT:
-            return self._large_reliable if is_large else self._reliable
-        return self._large_calls if is_large else self._call_numbers
+            return self._numbers_at(_LARGE_RELIABLE if is_large else _RELIABLE)
+        return self._numbers_at(_LARGE_CALLS if is_large else _CALLS)
+
+    def _numbers_at(self, line: int) -> ReceivedNumbers:
+        numbers = self._numbers[line]
+        if numbers is None:
+            numbers = ReceivedNumbers(self._config.reliable_window, may_skip=line <= _LARGE_UNRELIABLE)
+            self._numbers[line] = numbers
+        return numbers
 
     def _take_message(
         self, delivery: int, kind: int, stream: int, number: int, body: bytes, numbers: ReceivedNumbers

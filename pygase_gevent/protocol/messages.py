@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError, QueueFullError
@@ -10,14 +11,14 @@ from pygase_gevent.protocol.fragments import OutgoingTransfer, TransferOwner
 from pygase_gevent.protocol.frames import NO_NUMBER
 from pygase_gevent.protocol.layout import ORDERED, RELIABLE, UNRELIABLE, MessageKind
 
-_UNRELIABLE = 0
+_UNRELIABLE: Final = 0
 """Lines that are no streams: this one has no numbers."""
-_RETRIED = 1
-_LARGE_UNRELIABLE = 2
-_RELIABLE = 3
-_CALLS = 4
-_LARGE_RELIABLE = 5
-_LARGE_CALLS = 6
+_RETRIED: Final = 1
+_LARGE_UNRELIABLE: Final = 2
+_RELIABLE: Final = 3
+_CALLS: Final = 4
+_LARGE_RELIABLE: Final = 5
+_LARGE_CALLS: Final = 6
 
 
 class Channel:

@@ -6,8 +6,6 @@ each thing carried, which knows itself what to do: packets are never sent again,
 
 from __future__ import annotations
 
-from collections import deque
-
 from pygase_gevent.config import Config
 from pygase_gevent.protocol.acks import MASK_BITS
 from pygase_gevent.protocol.congestion import CongestionWindow
@@ -130,6 +128,28 @@ class Recovery:
         probe_count: probe timeouts since the last acknowledgement.
     """
 
+    __slots__ = (
+        "_config",
+        "_congestion",
+        "_eliciting_in_flight",
+        "_largest_acked",
+        "_largest_sent",
+        "_last_ack_largest",
+        "_last_ack_mask",
+        "_last_eliciting_at",
+        "_loss_time",
+        "_max_probe_timeout_s",
+        "_packet_threshold",
+        "_recently_lost",
+        "_round_trip",
+        "_sent",
+        "_stats",
+        "_time_threshold",
+        "lost_share",
+        "newest_acked_sent_at",
+        "probe_count",
+    )
+
     def __init__(
         self, config: Config, round_trip: RoundTrip, congestion: CongestionWindow, stats: SessionStats
     ) -> None:
@@ -138,8 +158,9 @@ class Recovery:
         self._stats = stats
         self._round_trip = round_trip
         self._congestion = congestion
-        self._sent: deque[SentPacket] = deque()
-        self._recently_lost: deque[SentPacket] = deque(maxlen=MASK_BITS)  # what an acknowledgement reaches
+        # Lists, since an empty deque has 760 bytes; what is finished is cut off the front at once.
+        self._sent: list[SentPacket] = []
+        self._recently_lost: list[SentPacket] | None = None  # at most what an acknowledgement reaches
         self._eliciting_in_flight = 0
         self._last_eliciting_at = 0.0
         self._largest_sent = -1
@@ -280,8 +301,8 @@ class Recovery:
 
     def abandon(self, now: float) -> None:
         """The connection is gone: nothing that was in flight will ever be acknowledged."""
-        packets, self._sent = self._sent, deque()
-        self._recently_lost.clear()
+        packets, self._sent = self._sent, []
+        self._recently_lost = None
         self._eliciting_in_flight = 0
         self._loss_time = None
         for packet in packets:
@@ -331,27 +352,39 @@ class Recovery:
                 self._stats.packets_lost += 1
                 self.lost_share += (1 - self.lost_share) * LOSS_WEIGHT
                 self._congestion.congestion_event(packet.sent_at, now)
+                if self._recently_lost is None:
+                    self._recently_lost = []
+                elif len(self._recently_lost) >= MASK_BITS:
+                    del self._recently_lost[0]
                 self._recently_lost.append(packet)
             for item in packet.items:
                 item.on_lost(now)
 
     def _take_off_oldest(self, now: float) -> None:
-        packet = self._sent.popleft()
+        packet = self._sent.pop(0)
         if packet.state == OUTSTANDING:
             packet.state = LOST
             self._take_off_lost([packet], now)
 
     def _forget_finished(self) -> None:
         sent = self._sent
-        while sent and sent[0].state != OUTSTANDING:
-            sent.popleft()
+        finished = 0
+        for packet in sent:
+            if packet.state == OUTSTANDING:
+                break
+            finished += 1
+        if finished:
+            del sent[:finished]
         recently_lost = self._recently_lost
-        while recently_lost and recently_lost[0].sequence < self._largest_acked - MASK_BITS:
-            recently_lost.popleft()
+        if recently_lost is not None:
+            while recently_lost and recently_lost[0].sequence < self._largest_acked - MASK_BITS:
+                del recently_lost[0]
+            if not recently_lost:
+                self._recently_lost = None
 
     def _find_spurious_losses(self, largest: int, mask: int, now: float) -> None:
         """A lost packet that arrives after all: this path reorders more than the thresholds allow for."""
-        for packet in self._recently_lost:
+        for packet in self._recently_lost or ():
             distance = largest - packet.sequence
             if packet.state != LOST or distance < 0 or distance > MASK_BITS:
                 continue

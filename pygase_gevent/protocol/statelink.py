@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from pygase_gevent.config import Config
 from pygase_gevent.protocol.fragments import OutgoingTransfer, Reassembly, TransferOwner, TransferScheduler
 from pygase_gevent.protocol.frame_writer import (
@@ -38,7 +36,7 @@ class StateOutbox(TransferOwner):
         self._transfer: OutgoingTransfer | None = None
         self._next_transfer = 0
         self._update = 0
-        self._parts: deque[_StatePart] = deque()
+        self._parts: list[_StatePart] = []
 
     @property
     def has_parts(self) -> bool:
@@ -87,7 +85,7 @@ class StateOutbox(TransferOwner):
         self.names.fill(packet)
         parts = self._parts
         while parts and packet.fits(parts[0].frame):
-            part = parts.popleft()
+            part = parts.pop(0)
             if part.is_last:
                 packet.add_last(part.frame)
             else:

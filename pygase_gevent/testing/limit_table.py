@@ -137,6 +137,7 @@ LIMITS: dict[str, Limit] = {
     "OutgoingTransfer._resends": _fragments,
     # A session: messages in.
     "Inbox._events": _received,
+    "Inbox._numbers": _few,
     "Inbox._calls": _calls,
     "Inbox._results": _calls,
     "Inbox._ordered": _streams,
