@@ -29,9 +29,6 @@ from pygase_gevent.runners import HandlerRunners
 
 logger = logging.getLogger(__name__)
 
-CLOCK_EVERY = 8
-"""Datagrams taken between two looks at the clock."""
-
 
 class NetworkLoop:
     """One run of a server or client, made and closed in its hub's thread.
@@ -181,11 +178,9 @@ class NetworkLoop:
                 self.receive_datagram(data, address, now, unix_time)
             except Exception:
                 logger.exception("a datagram of %s failed; this is a bug in pygase_gevent", address)
-            if count % CLOCK_EVERY == 0:
-                now = environment.now()
-                if now >= until:
-                    break
-        now = environment.now()
+            now = environment.now()
+            if now >= until:
+                break
         self.take_arrivals(now)
         self.request_turn()
         self._arrivals += count
