@@ -142,7 +142,9 @@ class Timer:
             watcher.stop()
             watcher.close()
 
-    close = stop
+    def close(self) -> None:
+        """As `stop`; it can be started again all the same."""
+        self.stop()
 
     def _fire(self) -> None:
         self.stop()
