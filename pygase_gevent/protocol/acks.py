@@ -61,7 +61,10 @@ class ReceivedPackets:
         """A payload was taken. One that leaves or fills a gap is acknowledged at once (13.2.1)."""
         is_in_order = True
         shift = sequence - self.largest
-        if shift > 0:
+        if shift == 1 and self.mask == _ONES:  # nearly always
+            self.largest = sequence
+            self._largest_at = now
+        elif shift > 0:
             is_in_order = shift == 1
             # A first payload has shifted in a one for sequence -1, which does not exist.
             self.mask = (self.mask << shift | 1 << (shift - 1)) & _ONES if shift <= MASK_BITS else 0

@@ -22,7 +22,6 @@ from pygase_gevent.protocol.layout import (
     HEADER_16_LAYOUT,
     HEADER_32_LAYOUT,
     HEADER_64_LAYOUT,
-    HEADER_LAYOUT,
     MASK_ONES_64,
     MASK_ONES_ABOVE_16,
     MASK_ONES_ABOVE_32,
@@ -31,7 +30,6 @@ from pygase_gevent.protocol.layout import (
     ORDERED,
     RELIABLE,
     SEQUENCED,
-    STATE_ACK_LAYOUT,
     STATE_DELTA_LAYOUT,
     STATE_FRAGMENT_LAYOUT,
     STATE_FULL_LAYOUT,
@@ -296,7 +294,7 @@ def _parse_header(payload: bytes, parsed: Payload) -> int:
     flags = payload[0]
     size = _header_size(flags)
     if size == 5:
-        _, delay, low, high = HEADER_LAYOUT.unpack_from(payload)
+        delay, low, high = payload[1], payload[2] | payload[3] << 8, payload[4]
         parsed.ack_mask = MASK_ONES_64
     elif size == 7:
         _, delay, low, high, mask = HEADER_16_LAYOUT.unpack_from(payload)
@@ -386,8 +384,7 @@ def _parse_control(payload: bytes, offset: int, parsed: Payload) -> int:
     frame_type = payload[offset]
     parsed.has_others = True
     if frame_type == FrameType.STATE_ACK:
-        _, low, high = STATE_ACK_LAYOUT.unpack_from(payload, offset)
-        parsed.state_ack = low | high << 16
+        parsed.state_ack = payload[offset + 1] | payload[offset + 2] << 8 | payload[offset + 3] << 16
         return offset + 4
     if frame_type == FrameType.CLOSE:
         parsed.close, offset = _parse_close(payload, offset)

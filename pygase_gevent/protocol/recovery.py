@@ -23,6 +23,9 @@ ones may just have overtaken it."""
 LOSS_WEIGHT = 1 / 32
 """Weight of one packet in the share of lost packets."""
 
+ALL_RECEIVED = (1 << MASK_BITS) - 1
+"""The mask of an acknowledgement without gaps, as nearly all are."""
+
 OUTSTANDING = 0
 ACKED = 1
 LOST = 2
@@ -326,13 +329,16 @@ class Recovery:
     def _take_acked(self, largest: int, mask: int) -> list[SentPacket]:
         acked: list[SentPacket] = []
         oldest = largest - MASK_BITS
+        is_whole = mask == ALL_RECEIVED
         for packet in self._sent:
             sequence = packet.sequence
             if sequence > largest:
                 break
             if packet.state != OUTSTANDING:
                 continue
-            if sequence < largest and (sequence < oldest or not mask >> (largest - 1 - sequence) & 1):
+            if sequence < oldest or not (
+                is_whole or sequence == largest or mask >> (largest - 1 - sequence) & 1
+            ):
                 continue
             packet.state = ACKED
             acked.append(packet)
