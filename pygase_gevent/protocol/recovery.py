@@ -336,9 +336,8 @@ class Recovery:
                 break
             if packet.state != OUTSTANDING:
                 continue
-            if sequence < oldest or not (
-                is_whole or sequence == largest or mask >> (largest - 1 - sequence) & 1
-            ):
+            has_arrived = is_whole or sequence == largest or mask >> (largest - 1 - sequence) & 1
+            if sequence < oldest or not has_arrived:
                 continue
             packet.state = ACKED
             acked.append(packet)
