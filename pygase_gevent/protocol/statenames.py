@@ -129,12 +129,18 @@ class StateNames:
                 None if layout is None or number >= view else pack_record(number, layout, changes, EXT_RECORD)
             )
         rest = node.rest
-        if isinstance(rest, SchemaNode) and not node.children:
+        if isinstance(rest, SchemaNode):
             number, layout = self._layouts.get(rest.fields, _NO_LAYOUT)
             if layout is not None and number < view:
                 if any(type(key) is int and key < _LOWEST_KEY for key in changes):
                     raise CannotShorten
-                chunks, others = pack_records(number, layout, changes)
+                apart = node.children
+                alike = (
+                    {key: change for key, change in changes.items() if key not in apart} if apart else changes
+                )
+                chunks, others = pack_records(number, layout, alike)
+                if apart:
+                    others.update({key: change for key, change in changes.items() if key in apart})
                 if others and chunks:
                     chunks.append(bytes(layout.mask_bytes))
                     chunks.append(pack(self._shorten(others, None, view)))
