@@ -256,6 +256,8 @@ def _node_of(declared: object, place: str, depth: int) -> SchemaNode:
         inner = f"{place}[{key!r}]"
         if isinstance(key, bool) or not isinstance(key, (str, int, _Any)):
             raise ArgumentTypeError(f"{inner}: keys are str, int or ANY")
+        if isinstance(key, str) and not key.isascii() and key != key.encode("utf-8", "replace").decode():
+            raise ArgumentError(f"{inner}: text with a lone surrogate, which has no UTF-8 form")
         if depth == 0 and not isinstance(key, str):
             raise ArgumentTypeError(f"{inner}: the attributes of a state have names of type str")
         if isinstance(value, type) and issubclass(value, Number):

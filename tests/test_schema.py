@@ -85,6 +85,7 @@ def test_what_does_not_fit_is_refused_at_the_push(changes: dict[str, Any], text:
         ([], ArgumentTypeError, "state_schema must be a dict"),
         ({"x": 5}, ArgumentTypeError, r"state_schema\['x'\] must be a dict or a number such as Float32"),
         ({"x": Float32}, ArgumentTypeError, r"write Float32\(\)"),
+        ({"x": {"\ud800": Float32()}}, ArgumentError, "lone surrogate"),
         ({ANY: Float32()}, ArgumentTypeError, "names of type str"),
         ({"x": {1.5: Float32()}}, ArgumentTypeError, "keys are str, int or ANY"),
         ({"x": {True: Float32()}}, ArgumentTypeError, "keys are str, int or ANY"),

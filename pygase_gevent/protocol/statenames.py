@@ -50,7 +50,7 @@ class StateNames:
         self._counts: dict[str, int] = {}
         self._learned: dict[str, None] = {}
         self._published_at = 0.0
-        self._add_layouts(schema.root)
+        self._add_layouts_below(schema.root)
         self._add_keys(schema.root)
 
     def _add_layouts(self, node: SchemaNode) -> None:
@@ -66,6 +66,9 @@ class StateNames:
             if len(pack(entry)) < MAX_ENTRIES_BYTES:
                 self._layouts[fields] = (len(self.entries), layout)
                 self.entries.append(entry)
+        self._add_layouts_below(node)
+
+    def _add_layouts_below(self, node: SchemaNode) -> None:
         for child in [*node.children.values(), node.rest]:
             if isinstance(child, SchemaNode):
                 self._add_layouts(child)
