@@ -172,6 +172,8 @@ class Fixed(Number):
         self._steps = math.floor((maximum - minimum) / step + 1e-9)
         if self._steps >= 2**32:
             raise ArgumentError(f"Fixed: {maximum} is more than 2**32 - 1 steps of {step} above {minimum}")
+        if 4 * math.ulp(max(abs(minimum), abs(maximum))) > step:
+            raise ArgumentError(f"Fixed: steps of {step} are lost in the digits of {minimum} to {maximum}")
         self.step, self.minimum, self.maximum = float(step), float(minimum), float(maximum)
         code, format = (7, "B") if self._steps < 2**8 else (8, "H") if self._steps < 2**16 else (9, "I")
         super().__init__((code, format, self.minimum, self.step))
@@ -254,6 +256,8 @@ def _node_of(declared: object, place: str, depth: int) -> SchemaNode:
         inner = f"{place}[{key!r}]"
         if isinstance(key, bool) or not isinstance(key, (str, int, _Any)):
             raise ArgumentTypeError(f"{inner}: keys are str, int or ANY")
+        if isinstance(key, str) and not key.isascii() and key != key.encode("utf-8", "replace").decode():
+            raise ArgumentError(f"{inner}: text with a lone surrogate, which has no UTF-8 form")
         if depth == 0 and not isinstance(key, str):
             raise ArgumentTypeError(f"{inner}: the attributes of a state have names of type str")
         if isinstance(value, type) and issubclass(value, Number):
@@ -287,7 +291,8 @@ def _conformed(tree: dict[Any, Any], node: SchemaNode, place: str) -> dict[Any, 
                 rounded = child.round(given)
             except ValueError as error:
                 raise SerializationError(f"{inner}: state_schema wants {child!r}, {error}") from None
-        if rounded is given or (type(rounded) is float and type(given) is float and rounded == given):
+        # A zero is put in though it equals what is there: it may have lost its sign.
+        if rounded is given or (type(rounded) is float and type(given) is float and rounded == given != 0.0):
             continue
         if result is tree:
             result = dict(tree)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from pygase_gevent import (
     TO_DELETE,
     ArgumentError,
     ArgumentTypeError,
+    Backend,
+    Client,
     Fixed,
     Float32,
     GameState,
@@ -26,6 +29,7 @@ from pygase_gevent import (
     UInt32,
 )
 from pygase_gevent.codec import Replace
+from pygase_gevent.testing import VirtualNetwork
 
 SCHEMA = {
     "entities": {ANY: {"x": Fixed(0.02, 0, 1000), "y": Float32(), "hp": UInt8()}, "boss": {"hp": UInt32()}},
@@ -81,6 +85,7 @@ def test_what_does_not_fit_is_refused_at_the_push(changes: dict[str, Any], text:
         ([], ArgumentTypeError, "state_schema must be a dict"),
         ({"x": 5}, ArgumentTypeError, r"state_schema\['x'\] must be a dict or a number such as Float32"),
         ({"x": Float32}, ArgumentTypeError, r"write Float32\(\)"),
+        ({"x": {"\ud800": Float32()}}, ArgumentError, "lone surrogate"),
         ({ANY: Float32()}, ArgumentTypeError, "names of type str"),
         ({"x": {1.5: Float32()}}, ArgumentTypeError, "keys are str, int or ANY"),
         ({"x": {True: Float32()}}, ArgumentTypeError, "keys are str, int or ANY"),
@@ -96,7 +101,16 @@ def test_what_is_no_schema_is_refused(schema: Any, error: type[Exception], text:
 
 
 @pytest.mark.parametrize(
-    "arguments", [(0, 0, 1), (-1, 0, 1), (1, 5, 5), (1, 0, math.inf), (math.nan, 0, 1), (1e-9, 0, 1000)]
+    "arguments",
+    [
+        (0.01, 1e15, 1e15 + 100),
+        (0, 0, 1),
+        (-1, 0, 1),
+        (1, 5, 5),
+        (1, 0, math.inf),
+        (math.nan, 0, 1),
+        (1e-9, 0, 1000),
+    ],
 )
 def test_precisions_that_cannot_be_are_refused(arguments: tuple[float, float, float]) -> None:
     with pytest.raises(ArgumentError, match="Fixed"):
@@ -125,6 +139,42 @@ def test_ranges(number: Any, lowest: float, highest: float) -> None:
     for beyond in (lowest - 1, highest + 1):
         with pytest.raises(ValueError, match="from"):
             number.round(beyond)
+
+
+def test_a_zero_has_the_sign_that_clients_give_it() -> None:
+    store = GameStateStore(GameState(x=-0.0, y=-0.0), state_schema={"x": Fixed(0.5, -1, 1), "y": Float32()})
+    state = store.get_game_state()
+    assert (str(state.x), str(state.y)) == ("0.0", "-0.0")
+
+
+def test_clients_hold_what_the_server_holds(virtual_network: VirtualNetwork) -> None:
+    def time_step(game_state: GameState, dt: float) -> dict[str, Any]:
+        tick = game_state.tick + 1
+        moved = {number: {"x": tick * 0.7 % 1000, "y": tick / 3} for number in range(tick % 7)}
+        return {"tick": tick, "entities": {**moved, "boss": {"hp": tick}}}
+
+    backend = Backend(GameState(tick=0, entities={}), time_step, state_schema=SCHEMA)
+    backend.run_in_thread("localhost", 0)
+    client = Client()
+    client.connect_in_thread(backend.server.port or 0)
+    client.wait_until(lambda game_state: getattr(game_state, "tick", 0) > 100, timeout=10)
+    backend.game_state_machine.stop()
+    newest = backend.game_state_store.get_game_state()
+    client.wait_until(lambda game_state: game_state.time_order >= newest.time_order, timeout=5)
+    with client.access_game_state() as game_state:
+        assert game_state.to_dict() == backend.game_state_store.get_game_state().to_dict()
+    client.disconnect()
+    backend.shutdown()
+
+
+def test_the_example_of_the_document_works() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "precision.md").read_text("utf-8")
+    code = text.split("```python\n")[1].split("```")[0]
+    names: dict[str, Any] = {"time_step": lambda game_state, dt: {}}
+    exec(code, names)
+    store = names["backend"].game_state_store
+    store.push_update(GameStateUpdate(0, players={1: {"x": 3.009, "hp": 9}}))
+    assert store.get_game_state().players[1]["x"] == 150 * 0.02
 
 
 def test_fixed_precision_takes_as_few_bytes_as_its_range_needs() -> None:

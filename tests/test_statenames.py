@@ -129,6 +129,13 @@ def test_what_cannot_be_packed_goes_beside_what_can() -> None:
         assert carried(names, mixed)[1] == mixed
 
 
+def test_keys_with_a_declaration_of_their_own_go_beside_the_records() -> None:
+    names = StateNames(StateSchema({"e": {ANY: {"hp": UInt8()}, "boss": {"hp": Int16()}}}), CONFIG)
+    changes = {"e": {1: {"hp": 5}, "boss": {"hp": 999}, 2: {"hp": 6}}}
+    assert carried(names, changes)[1] == changes
+    assert carried(names, {"e": {"boss": {"hp": -999}}})[1] == {"e": {"boss": {"hp": -999}}}
+
+
 def test_many_records_at_once() -> None:
     names = StateNames(SCHEMA, CONFIG)
     for keys in (range(31), range(300), range(70_000), [-1, *range(40)], [str(n) for n in range(40)]):

@@ -21,7 +21,11 @@ _TEXT_8 = 0xD9
 
 
 class EventNamesSender:
-    """Learns the types of events that recur, and finds their numbers."""
+    """Learns the types of events that recur, and finds their numbers.
+
+    Attributes:
+        table: tells the peer of them.
+    """
 
     def __init__(self, config: Config) -> None:
         self._max_entries = config.max_learned_names
@@ -30,7 +34,7 @@ class EventNamesSender:
         self._entries: list[bytes] = []
         self._numbers: dict[bytes, int] = {}
         self._counts: dict[bytes, int] = {}
-        self._table = TableSender(FrameType.EVENT_NAMES)
+        self.table = TableSender(FrameType.EVENT_NAMES)
 
     def shortened(self, body: bytes) -> bytes:
         """An encoded event with the number of its type; empty if it has none that the peer knows."""
@@ -40,14 +44,13 @@ class EventNamesSender:
         number = self._numbers.get(head, -1)
         if number < 0:
             self._count(head)
-        elif number < self._table.acknowledged:
+        elif number < self.table.acknowledged:
             return bytes((number,)) + body[len(head) :]
         return b""
 
     def fill(self, packet: PacketBuilder) -> None:
-        """Tell of types, if some are due."""
-        if self._table.is_due:
-            self._table.fill(packet)
+        """Tell of types that are due."""
+        self.table.fill(packet)
 
     def _count(self, head: bytes) -> None:
         if len(self._entries) >= self._max_entries:
@@ -62,7 +65,7 @@ class EventNamesSender:
         counts.pop(head, None)
         self._numbers[head] = len(self._entries)
         self._entries.append(head[3:] if head[1] == _TEXT_8 else head[2:])
-        self._table.use(self._entries)
+        self.table.use(self._entries)
 
 
 class KnownEventNames:

@@ -63,11 +63,6 @@ class PacketBuilder:
         self.room -= len(frame)
         self.frames += 1
 
-    @property
-    def has_last(self) -> bool:
-        """Whether there is a frame already that no other may follow."""
-        return bool(self._last)
-
     def add_last(self, frame: bytes) -> None:
         """Add the frame that runs to the payload's end, behind all that are added before or after."""
         self._last = frame

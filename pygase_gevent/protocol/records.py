@@ -90,9 +90,9 @@ class RecordLayout:
                 raise DecodeError("an unknown field")
             minimum = step = 0.0
             if code >= FIRST_FIXED:
-                minimum, step = item[2], item[3]
-                if type(minimum) is not float or type(step) is not float:
+                if type(item[2]) is not float or type(item[3]) is not float:
                     raise DecodeError("not a precision")
+                minimum, step = item[2], item[3]
                 if not (math.isfinite(minimum) and math.isfinite(step) and step > 0):
                     raise DecodeError("not a precision")
             if len(name.encode()) > MAX_NAME_BYTES:

@@ -290,7 +290,7 @@ class Session:
         if parsed.has_others and not self._role.accepts(parsed):
             stats.drops[DropReason.WRONG_DIRECTION] += 1
             return
-        if not self._restore_names(parsed):
+        if (parsed.has_named or parsed.event_names is not None) and not self._restore_names(parsed):
             stats.drops[DropReason.BAD_NAMES] += 1
             return
         if parsed.ack_largest >= 0 and not self._receive_ack(parsed, now):
@@ -397,7 +397,8 @@ class Session:
     ) -> tuple[bool, bool]:
         """Put everything but control in; whether there are unpaced events in it, and whether bulk."""
         self._role.fill(packet, now)
-        self._messages.names.fill(packet)
+        if self._messages.names.table.is_due:
+            self._messages.names.fill(packet)
         has_messages = False
         if events_pass or (bulk_passes and self._messages.has_work):
             has_messages = self._messages.fill(packet, now)

@@ -47,10 +47,11 @@ class StateOutbox(TransferOwner):
         """Take what is new for this client."""
         if self._parts:
             self.sender.handle_unsent()
-        names = self.names
-        names.use(encoder.names.entries)
-        self.sender.view = names.acknowledged
-        self._queue(self.sender.next_update(encoder, now))
+        names, sender = self.names, self.sender
+        if names.acknowledged < len(encoder.names.entries):
+            names.use(encoder.names.entries)
+        sender.view = names.acknowledged
+        self._queue(sender.next_update(encoder, now))
 
     def _queue(self, update: EncodedState | None) -> None:
         if update is None:
@@ -82,7 +83,8 @@ class StateOutbox(TransferOwner):
 
     def fill(self, packet: PacketBuilder) -> None:
         """Put names and parts into a packet."""
-        self.names.fill(packet)
+        if self.names.is_due:
+            self.names.fill(packet)
         parts = self._parts
         while parts and packet.fits(parts[0].frame):
             part = parts.pop(0)
@@ -95,11 +97,6 @@ class StateOutbox(TransferOwner):
     def on_transfer_arrived(self, now: float) -> None:
         self._transfer = None
         self.sender.handle_transfer_finished(now)
-
-    def part_arrived(self, part: _StatePart) -> None:
-        """A packet with a part arrived."""
-        if part.is_whole:
-            self.sender.handle_arrival(part.newest)
 
     def part_lost(self, part: _StatePart, now: float) -> None:
         """A part was lost, and what stands on its update is of no use."""
@@ -146,7 +143,8 @@ class _StatePart(Carried):
 
     def on_acked(self, now: float) -> None:
         self._has_arrived = True
-        self._outbox.part_arrived(self)
+        if self.is_whole:
+            self._outbox.sender.handle_arrival(self.newest)
 
     def on_lost(self, now: float) -> None:
         if not self._has_arrived:

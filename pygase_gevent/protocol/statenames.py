@@ -50,7 +50,7 @@ class StateNames:
         self._counts: dict[str, int] = {}
         self._learned: dict[str, None] = {}
         self._published_at = 0.0
-        self._add_layouts(schema.root)
+        self._add_layouts_below(schema.root)
         self._add_keys(schema.root)
 
     def _add_layouts(self, node: SchemaNode) -> None:
@@ -66,6 +66,9 @@ class StateNames:
             if len(pack(entry)) < MAX_ENTRIES_BYTES:
                 self._layouts[fields] = (len(self.entries), layout)
                 self.entries.append(entry)
+        self._add_layouts_below(node)
+
+    def _add_layouts_below(self, node: SchemaNode) -> None:
         for child in [*node.children.values(), node.rest]:
             if isinstance(child, SchemaNode):
                 self._add_layouts(child)
@@ -129,12 +132,18 @@ class StateNames:
                 None if layout is None or number >= view else pack_record(number, layout, changes, EXT_RECORD)
             )
         rest = node.rest
-        if isinstance(rest, SchemaNode) and not node.children:
+        if isinstance(rest, SchemaNode):
             number, layout = self._layouts.get(rest.fields, _NO_LAYOUT)
             if layout is not None and number < view:
                 if any(type(key) is int and key < _LOWEST_KEY for key in changes):
                     raise CannotShorten
-                chunks, others = pack_records(number, layout, changes)
+                apart = node.children
+                alike = (
+                    {key: change for key, change in changes.items() if key not in apart} if apart else changes
+                )
+                chunks, others = pack_records(number, layout, alike)
+                if apart:
+                    others.update({key: change for key, change in changes.items() if key in apart})
                 if others and chunks:
                     chunks.append(bytes(layout.mask_bytes))
                     chunks.append(pack(self._shorten(others, None, view)))

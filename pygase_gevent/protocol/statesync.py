@@ -135,6 +135,8 @@ class StateSender:
         self.base = acknowledged
         self._waiting_since = now
         sent = self._sent
+        if len(sent) == 1:
+            sent.clear()
         while sent:
             oldest = next(iter(sent))
             if sent[oldest] > acknowledged:
