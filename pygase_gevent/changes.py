@@ -7,13 +7,13 @@ Nothing here changes what it was given; results share all parts that stay as the
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from pygase_gevent.codec import DELETE, Replace
 
 Tree = dict[Any, Any]
 
-_SCALARS = frozenset((float, int, str, bool, bytes))
+_SCALARS: Final = frozenset((float, int, str, bool, bytes))
 
 
 def apply_changes(base: Tree, changes: Tree) -> Tree:

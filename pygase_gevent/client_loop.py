@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Final
 
 from pygase_gevent.config import Config
 from pygase_gevent.connection import ClientConnection, Disconnect
@@ -29,7 +30,7 @@ from pygase_gevent.protocol.session import MessageAcked, StateReceived
 
 logger = logging.getLogger("pygase_gevent.client")
 
-_GOODBYE_MARGIN_S = 0.1
+_GOODBYE_MARGIN_S: Final = 0.1
 """Beyond the linger, before a client that says goodbye stops waiting for itself."""
 
 Tell = Callable[..., None]

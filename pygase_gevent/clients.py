@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from pygase_gevent.config import Config
 from pygase_gevent.connection import ServerConnection
@@ -15,7 +16,7 @@ from pygase_gevent.outbox import OutgoingMessage
 from pygase_gevent.protocol.address import Address
 from pygase_gevent.protocol.server_peer import ServerPeer
 
-_MAX_NAMED = 8
+_MAX_NAMED: Final = 8
 """Clients named in one error."""
 
 

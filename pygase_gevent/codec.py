@@ -12,42 +12,42 @@ be merged. Marks stand in dicts only, never below a list or another mark.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 import msgpack  # type: ignore[import-untyped]
 
 from pygase_gevent.config import Config
 from pygase_gevent.errors import DecodeError, SerializationError
 
-_EXT_DELETE = 1
-_EXT_REPLACE = 2
-EXT_RECORDS = 3
+_EXT_DELETE: Final = 1
+_EXT_REPLACE: Final = 2
+EXT_RECORDS: Final = 3
 """What `records.py` packs: many records of a dict."""
-EXT_RECORD = 4
+EXT_RECORD: Final = 4
 """... or one."""
 
-_PACK_BUFFER_BYTES = 8192
+_PACK_BUFFER_BYTES: Final = 8192
 """What a packer allocates at first; it grows as needed. msgpack's own default is 1 MiB per call."""
 
-_MIN_INT = -(2**63)
-_MAX_INT = 2**64 - 1
-_SCALARS = frozenset((type(None), bool, int, float, str, bytes))
-_UNCHECKED = frozenset((type(None), bool, float, bytes))
-_KEYS = frozenset((str, int))
-_CONTAINERS = frozenset((dict, list))
+_MIN_INT: Final = -(2**63)
+_MAX_INT: Final = 2**64 - 1
+_SCALARS: Final = frozenset((type(None), bool, int, float, str, bytes))
+_UNCHECKED: Final = frozenset((type(None), bool, float, bytes))
+_KEYS: Final = frozenset((str, int))
+_CONTAINERS: Final = frozenset((dict, list))
 
-_SHORT_ARRAY = 0x90
-_SHORT_TEXT = 0xA0
-_TEXT_8 = 0xD9
-_ARRAY_16 = 0xDC
-_ARRAY_32 = 0xDD
-_MAP_16 = 0xDE
-_MAP_32 = 0xDF
-_NOT_CONTAINER_BYTES = bytes(
+_SHORT_ARRAY: Final = 0x90
+_SHORT_TEXT: Final = 0xA0
+_TEXT_8: Final = 0xD9
+_ARRAY_16: Final = 0xDC
+_ARRAY_32: Final = 0xDD
+_MAP_16: Final = 0xDE
+_MAP_32: Final = 0xDF
+_NOT_CONTAINER_BYTES: Final = bytes(
     byte for byte in range(256) if not (0x80 <= byte <= 0x9F or _ARRAY_16 <= byte <= _MAP_32)
 )
 """Bytes that begin no array or map of msgpack."""
-_PACKET_BYTES = 4096
+_PACKET_BYTES: Final = 4096
 """A value up to this size may come in a few packets, so what it costs before it is refused matters. What
 msgpack's own 1024 levels of nesting cost is in proportion to larger ones."""
 
@@ -64,7 +64,7 @@ class _Delete:
         return "DELETE"
 
 
-DELETE = _Delete()
+DELETE: Final = _Delete()
 
 
 class Replace:
@@ -87,7 +87,7 @@ class Replace:
         return f"Replace({self.value!r})"
 
 
-_MARKS = frozenset((_Delete, Replace))
+_MARKS: Final = frozenset((_Delete, Replace))
 
 
 class Packed:

@@ -8,13 +8,14 @@ second. Here a deadline that moved is found out when it is reached, and entered 
 from __future__ import annotations
 
 from heapq import heappop, heappush
+from typing import Final
 
 from pygase_gevent.clients import Client
 from pygase_gevent.hub.environment import Timer
 
-TICKS_PER_S = 1000
+TICKS_PER_S: Final = 1000
 """A session is looked at in the first tick after its deadline: RFC 9002, 6.1.2, has timers no finer."""
-NEVER = -1
+NEVER: Final = -1
 
 
 class Deadlines:

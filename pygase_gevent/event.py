@@ -6,7 +6,7 @@ import enum
 import inspect
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from mypy_extensions import mypyc_attr
 
@@ -16,9 +16,9 @@ from pygase_gevent.errors import ArgumentError, ArgumentTypeError, Serialization
 
 logger = logging.getLogger(__name__)
 
-_DEFAULT_CONFIG = Config()
+_DEFAULT_CONFIG: Final = Config()
 
-_LIBRARY_NAMES = ("client_address", "game_state", "dt")
+_LIBRARY_NAMES: Final = ("client_address", "game_state", "dt")
 """Keyword arguments that only the library gives to a handler; from the wire they are dropped."""
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from gevent import GreenletExit
 
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 Job = Callable[[], object]
 MessageSource = Callable[[], ReceivedMessage | None]
 
-_MAX_SHOWN = 100
+_MAX_SHOWN: Final = 100
 """Characters of a peer's event type that the log shows."""
 
 

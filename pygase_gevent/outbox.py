@@ -145,6 +145,13 @@ class Outbox:
 
     # --- the hub's thread -----------------------------------------------------------------------
 
+    @property
+    def has_work(self) -> bool:
+        """Whether `move_to_session` may have something to do."""
+        return bool(
+            self._is_announced or self._events.messages or self._calls.messages or self._refused is not None
+        )
+
     def callback_due(self) -> None:
         """A message was acknowledged, and its callback waits: its room is taken until that begins."""
         with self._lock:
@@ -178,8 +185,7 @@ class Outbox:
             now: the time that unreliable messages live from; `None`: from when they were dispatched.
         """
         session = self._session
-        is_idle = not (self._is_announced or self._events.messages or self._calls.messages)
-        if session is None or (is_idle and self._refused is None):
+        if session is None or not self.has_work:
             return
         with self._lock:
             self._is_announced = False

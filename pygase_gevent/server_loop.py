@@ -7,7 +7,8 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from math import inf
+from typing import Any, Final
 
 from gevent import killall, wait
 
@@ -37,9 +38,9 @@ from pygase_gevent.pusher import StatePusher
 
 logger = logging.getLogger("pygase_gevent.server")
 
-_STOP_ANNOUNCEMENTS = 3
-_STOP_ANNOUNCEMENT_S = 0.02
-_LEAVING_S = 0.1
+_STOP_ANNOUNCEMENTS: Final = 3
+_STOP_ANNOUNCEMENT_S: Final = 0.02
+_LEAVING_S: Final = 0.1
 """How often it is looked whether those who left are through with their handlers."""
 
 
@@ -172,7 +173,11 @@ class ServerLoop(NetworkLoop):
                 if peer.events:
                     self._take_session_events(client)
                 client.exchange.take_arrivals()
-                touched[client] = None
+                due = peer.session.due_after_receiving(now)
+                if due <= now or client.exchange.outbox.has_work:
+                    touched[client] = None
+                elif due < inf:
+                    self._deadlines.enter(client, due)
 
     def next_core_timer(self) -> float | None:
         return self._core.next_timer()
@@ -217,6 +222,7 @@ class ServerLoop(NetworkLoop):
                 continue
             client.exchange.outbox.move_to_session()
             self._core.handle_peer_timer(peer, now)
+            self._touched[client] = None
             is_any = True
         return is_any
 

@@ -71,10 +71,6 @@ class World:
 
     def run(self) -> None:
         self._backend.run_in_thread("127.0.0.1", self._options.port, 1 / self._options.hz)
-        if self._options.frozen:
-            gc.collect()
-            gc.freeze()
-            gc.set_threshold(10_000, 20, 50)
         self._referee.ready(self._backend.server.port or 0)
         self._referee.serve()
 
@@ -157,9 +153,6 @@ def main() -> None:
     parser.add_argument("--schema", choices=SCHEMAS, default="fixed", help="what precision positions have")
     parser.add_argument("--config", default="{}", help="JSON: what differs from the default limits")
     parser.add_argument("--trace-memory", action="store_true")
-    parser.add_argument(
-        "--frozen", action="store_true", help="the garbage collector as docs/performance.md says"
-    )
     options = parser.parse_args()
     if options.trace_memory:
         tracemalloc.start()

@@ -21,7 +21,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import gevent
 from gevent import monkey
@@ -154,8 +154,8 @@ class Timer:
             logger.exception("a timer's callback failed")
 
 
-_REAL = Environment()
-_MONITOR = Monitor()
+_REAL: Final = Environment()
+_MONITOR: Final = Monitor()
 """Of the process, as its threads are; see there why there is one only."""
 
 

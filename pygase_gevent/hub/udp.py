@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from time import monotonic
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import gevent
 from gevent import monkey
@@ -33,8 +33,8 @@ logger = logging.getLogger("pygase_gevent.hub")
 _make_socket = cast("type[socket.socket]", monkey.get_original("socket", "socket"))
 _native_getaddrinfo = cast("Callable[..., list[Any]]", monkey.get_original("socket", "getaddrinfo"))
 
-_READ = 1  # libev's event bit
-_WOULD_BLOCK = frozenset((errno.EAGAIN, errno.EWOULDBLOCK))
+_READ: Final = 1  # libev's event bit
+_WOULD_BLOCK: Final = frozenset((errno.EAGAIN, errno.EWOULDBLOCK))
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from traceback import StackSummary
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 import gevent
 import greenlet
@@ -24,7 +24,7 @@ from pygase_gevent.hub.tracer import SwitchTracer
 
 logger = logging.getLogger("pygase_gevent.hub")
 
-MAX_SPARES = 8
+MAX_SPARES: Final = 8
 """Watches kept for the next handlers: about as many as are nested or wait at once."""
 
 

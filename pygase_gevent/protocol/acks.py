@@ -7,10 +7,12 @@ taken (they come again) while everything in it that needs no acknowledgement is.
 
 from __future__ import annotations
 
+from typing import Final
+
 from pygase_gevent.config import Config
 
-MASK_BITS = 64
-_ONES = 0xFFFF_FFFF_FFFF_FFFF
+MASK_BITS: Final = 64
+_ONES: Final = 0xFFFF_FFFF_FFFF_FFFF
 
 
 class ReceivedPackets:

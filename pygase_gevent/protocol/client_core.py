@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from math import inf
-from typing import Any
+from typing import Any, Final
 
 from mypy_extensions import mypyc_attr
 
@@ -54,7 +54,7 @@ from pygase_gevent.protocol.session import (
 )
 from pygase_gevent.protocol.token_source import TokenSource
 
-RESUME_ATTEMPT_ROUND_TRIPS = 2
+RESUME_ATTEMPT_ROUND_TRIPS: Final = 2
 """A stage of the handshake takes one. The round trip is that of the connection which was lost."""
 
 

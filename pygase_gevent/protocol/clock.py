@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pygase_gevent.config import Config
 
-SAMPLES = 8
+SAMPLES: Final = 8
 """Samples to choose from: the one with the shortest round trip is wrong by the least."""
-QUICK_SAMPLES = 5
+QUICK_SAMPLES: Final = 5
 """Samples at the start of a connection that come quickly ..."""
-QUICK_INTERVAL_S = 0.05
+QUICK_INTERVAL_S: Final = 0.05
 """... at this interval."""
-SLEW = 0.05
+SLEW: Final = 0.05
 """A correction runs the clock at most this much faster or slower, so that it never jumps back."""
-JUMP_S = 0.25
+JUMP_S: Final = 0.25
 """A correction larger than this is made at once: the server was started anew, or the machine slept."""
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from pygase_gevent.config import Config
 from pygase_gevent.protocol.netcode import NetcodePeer
 from pygase_gevent.protocol.server_peer import ServerPeer
 
-SENDS = 3
+SENDS: Final = 3
 """Times that the reason is said; a burst of losses is shorter than the linger time."""
 
 

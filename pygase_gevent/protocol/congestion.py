@@ -6,14 +6,16 @@ whatever was lost, because the path is the same.
 
 from __future__ import annotations
 
+from typing import Final
+
 from pygase_gevent.config import Config
 from pygase_gevent.protocol.netcode.packet import MAX_PAYLOAD_BYTES
 
-PACING_GAIN = 1.25
+PACING_GAIN: Final = 1.25
 """Bulk is paced at this many windows per round trip, so that pacing never starves the window."""
-BURST_S = 0.002
+BURST_S: Final = 0.002
 """What a timer of a hub wakes up late by; so much of the pace may leave in one burst."""
-LOSS_REDUCTION = 0.5
+LOSS_REDUCTION: Final = 0.5
 
 
 class CongestionWindow:

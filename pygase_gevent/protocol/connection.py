@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from pygase_gevent.config import Config
 from pygase_gevent.protocol.acks import ReceivedPackets
@@ -12,11 +13,11 @@ from pygase_gevent.protocol.packet import PacketBuilder
 from pygase_gevent.protocol.recovery import Recovery, RoundTrip, SentPacket
 from pygase_gevent.protocol.stats import SessionStats
 
-PING = b"\x01"
-SAME_BURST_S = 0.001
+PING: Final = b"\x01"
+SAME_BURST_S: Final = 0.001
 """Packets closer than this are one send of several packets."""
-INTERVAL_WEIGHT = 1 / 8
-INTERVAL_SLACK = 1.25
+INTERVAL_WEIGHT: Final = 1 / 8
+INTERVAL_SLACK: Final = 1.25
 """So much later than at its rate a sender may be, and still takes an acknowledgement along."""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError
 from pygase_gevent.protocol.frame_writer import (
@@ -14,7 +16,7 @@ from pygase_gevent.protocol.frames import MAX_BLOB_BYTES, MAX_TICKET_BYTES
 from pygase_gevent.protocol.packet import PacketBuilder
 from pygase_gevent.protocol.recovery import Carried
 
-CLOSES_PER_LINGER = 4
+CLOSES_PER_LINGER: Final = 4
 """How often the close is repeated within `config.close_linger_s` when nothing else makes a packet leave."""
 
 

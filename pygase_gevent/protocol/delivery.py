@@ -21,11 +21,11 @@ from pygase_gevent.protocol.frame_writer import encode_fragment_prefix, encode_m
 from pygase_gevent.protocol.frames import MAX_INLINE_BYTES, NO_NUMBER
 from pygase_gevent.protocol.layout import (
     DELIVERY_CODES,
+    EVENT,
     NAMED_EVENT,
     ORDERED,
     RELIABLE,
     SEQUENCED,
-    MessageKind,
 )
 from pygase_gevent.protocol.messages import (
     Channel,
@@ -230,8 +230,8 @@ class MessageSender(MessageOwner):
         if channel.delivery == ORDERED and window and ordered_bytes > self._config.max_reorder_bytes:
             return False
         if message.size_bytes > MAX_INLINE_BYTES:
-            is_event = message.kind == MessageKind.EVENT
-            large = sum(1 for other in self._large or () if (other.kind == MessageKind.EVENT) == is_event)
+            is_event = message.kind == EVENT
+            large = sum(1 for other in self._large or () if (other.kind == EVENT) == is_event)
             return large < self._config.max_transfers
         return True
 
@@ -241,7 +241,7 @@ class MessageSender(MessageOwner):
             message.number = channel.next_number
             channel.next_number += 1
         kind, body = message.kind, message.body
-        if kind == MessageKind.EVENT:
+        if kind == EVENT:
             shortened = self.names.shortened(body)
             if shortened:
                 kind, body = NAMED_EVENT, shortened

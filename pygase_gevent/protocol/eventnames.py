@@ -6,18 +6,20 @@ told of a type, these bytes go as one: its number. What the floors above see is 
 
 from __future__ import annotations
 
+from typing import Final
+
 from pygase_gevent.codec import decode
 from pygase_gevent.config import Config
 from pygase_gevent.errors import DecodeError
 from pygase_gevent.protocol.frames import MessageFrame
-from pygase_gevent.protocol.layout import NAME_NUMBERS, NAMED_EVENT, FrameType, MessageKind
+from pygase_gevent.protocol.layout import EVENT, NAME_NUMBERS, NAMED_EVENT, FrameType
 from pygase_gevent.protocol.packet import PacketBuilder
 from pygase_gevent.protocol.telling import TableSender
 
-_LIST_OF_3 = 0x93
-_SHORT_TEXT = 0xA0
-_SHORT_TEXT_BYTES = 32
-_TEXT_8 = 0xD9
+_LIST_OF_3: Final = 0x93
+_SHORT_TEXT: Final = 0xA0
+_SHORT_TEXT_BYTES: Final = 32
+_TEXT_8: Final = 0xD9
 
 
 class EventNamesSender:
@@ -110,9 +112,7 @@ class KnownEventNames:
                 if number >= len(heads):
                     return None
                 body = heads[number] + frame.body[1:]
-                frame = MessageFrame(
-                    frame.delivery, MessageKind.EVENT, frame.stream, frame.number, body, 0, 0, 0
-                )
+                frame = MessageFrame(frame.delivery, EVENT, frame.stream, frame.number, body, 0, 0, 0)
             restored.append(frame)
         return restored
 

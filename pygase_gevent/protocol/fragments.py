@@ -7,6 +7,7 @@ that a fragment needs no length. Several transfers share what bulk may use, frag
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 from pygase_gevent.protocol.frame_writer import encode_fragment
 from pygase_gevent.protocol.frames import MAX_CHUNK_BYTES
@@ -14,10 +15,10 @@ from pygase_gevent.protocol.packet import PacketBuilder
 from pygase_gevent.protocol.recovery import Carried
 from pygase_gevent.protocol.stats import SessionStats
 
-UNSENT = 0
-IN_FLIGHT = 1
-WAITING = 2
-ARRIVED = 3
+UNSENT: Final = 0
+IN_FLIGHT: Final = 1
+WAITING: Final = 2
+ARRIVED: Final = 3
 
 
 class TransferOwner(Carried):

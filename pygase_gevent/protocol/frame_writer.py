@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import Final
 
 from pygase_gevent.protocol.frames import ACK_DELAY_UNIT_S, FULL, MAX_CLOSE_TEXT_BYTES
 from pygase_gevent.protocol.layout import (
@@ -35,17 +36,17 @@ from pygase_gevent.protocol.layout import (
     FrameType,
 )
 
-_BYTE_BYTE = struct.Struct("<BB")
-_BYTE_U16 = struct.Struct("<BH")
-_ID_BYTE = struct.Struct("<BHB")
-_ID_U16 = struct.Struct("<BHH")
-_BYTE_U32 = struct.Struct("<BI")
-_LONG_ID_BYTE = struct.Struct("<BIB")
-_LONG_ID_U16 = struct.Struct("<BIH")
-_STREAM_U16_BYTE = struct.Struct("<BHHB")
-_STREAM_U16_U16 = struct.Struct("<BHHH")
-_STREAM_U32_BYTE = struct.Struct("<BHIB")
-_STREAM_U32_U16 = struct.Struct("<BHIH")
+_BYTE_BYTE: Final = struct.Struct("<BB")
+_BYTE_U16: Final = struct.Struct("<BH")
+_ID_BYTE: Final = struct.Struct("<BHB")
+_ID_U16: Final = struct.Struct("<BHH")
+_BYTE_U32: Final = struct.Struct("<BI")
+_LONG_ID_BYTE: Final = struct.Struct("<BIB")
+_LONG_ID_U16: Final = struct.Struct("<BIH")
+_STREAM_U16_BYTE: Final = struct.Struct("<BHHB")
+_STREAM_U16_U16: Final = struct.Struct("<BHHH")
+_STREAM_U32_BYTE: Final = struct.Struct("<BHIB")
+_STREAM_U32_U16: Final = struct.Struct("<BHIH")
 
 
 def encode_header(largest: int, mask: int, delay_s: float) -> bytes:

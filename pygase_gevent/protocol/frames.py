@@ -8,7 +8,7 @@ with one bad frame is bad as a whole.
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pygase_gevent.errors import DecodeError
 from pygase_gevent.protocol.layout import (
@@ -43,34 +43,34 @@ from pygase_gevent.protocol.layout import (
 )
 from pygase_gevent.protocol.netcode.packet import MAX_PAYLOAD_BYTES
 
-MAX_HEADER_BYTES = 13
-MAX_BLOB_BYTES = 255
+MAX_HEADER_BYTES: Final = 13
+MAX_BLOB_BYTES: Final = 255
 """Largest welcome: its length is one byte."""
-MAX_CLOSE_TEXT_BYTES = 200
-MAX_TICKET_BYTES = MAX_PAYLOAD_BYTES - MAX_HEADER_BYTES - 7
+MAX_CLOSE_TEXT_BYTES: Final = 200
+MAX_TICKET_BYTES: Final = MAX_PAYLOAD_BYTES - MAX_HEADER_BYTES - 7
 """A ticket travels in one frame."""
-MAX_CHUNK_BYTES = 1160
+MAX_CHUNK_BYTES: Final = 1160
 """Largest fragment: 1200 bytes less the payload's header and the fragment's own (at most 15)."""
-MIN_CHUNK_BYTES = 256
+MIN_CHUNK_BYTES: Final = 256
 """Smallest fragment of several, so that a small datagram cannot announce a large table."""
-MAX_INLINE_BYTES = 1160
+MAX_INLINE_BYTES: Final = 1160
 """Largest message that travels in one frame; larger ones are cut into fragments."""
-MAX_STATE_PART_BYTES = 1140
+MAX_STATE_PART_BYTES: Final = 1140
 """Largest part of a state update: 1200 bytes less the header, a state acknowledgement and its own header."""
 
-CLOSE_SHUT_DOWN_SERVER = 1
+CLOSE_SHUT_DOWN_SERVER: Final = 1
 """Flag in a close frame: please shut the server down (obeyed if it comes from the host)."""
-CLOSE_MAY_RESUME = 2
+CLOSE_MAY_RESUME: Final = 2
 """Flag in a close frame: the server may come back; keep trying to resume."""
 
-FULL = -1
+FULL: Final = -1
 """Stands for "no base" in a parsed state frame."""
-NO_NUMBER = -1
+NO_NUMBER: Final = -1
 """Number of a message that has none: unreliable, without retries."""
 
-ACK_DELAY_UNIT_S = 16e-6
+ACK_DELAY_UNIT_S: Final = 16e-6
 """One step of the acknowledgement delay: 13 bits of them are 131 ms."""
-CLOCK_STEP_US = 16
+CLOCK_STEP_US: Final = 16
 """States' clocks are multiples of this: 16 bits of it are a little more than a second."""
 
 

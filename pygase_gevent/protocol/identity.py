@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from pygase_gevent.codec import decode, encode
 from pygase_gevent.config import Config
@@ -17,24 +17,24 @@ from pygase_gevent.errors import ArgumentError, ArgumentTypeError, DecodeError, 
 from pygase_gevent.protocol.address import Address
 from pygase_gevent.protocol.netcode import ConnectToken
 
-REVISION = 1
+REVISION: Final = 1
 """Revision of the session protocol; both sides must have the same."""
 
-MAGIC = b"PGSe"
-SESSION_ID_BYTES = 16
-INSTANCE_ID_BYTES = 8
-USER_DATA_BYTES = 256
-MAX_CLAIMS_BYTES = 200
+MAGIC: Final = b"PGSe"
+SESSION_ID_BYTES: Final = 16
+INSTANCE_ID_BYTES: Final = 8
+USER_DATA_BYTES: Final = 256
+MAX_CLAIMS_BYTES: Final = 200
 """So that a welcome that repeats them fits into its 255 bytes."""
-NEVER_EXPIRES_S = -1
+NEVER_EXPIRES_S: Final = -1
 """Tokens that clients make for themselves, and tickets: `generate_connect_token` takes a negative span so."""
-NO_SESSION = bytes(SESSION_ID_BYTES)
-NO_INSTANCE = bytes(INSTANCE_ID_BYTES)
+NO_SESSION: Final = bytes(SESSION_ID_BYTES)
+NO_INSTANCE: Final = bytes(INSTANCE_ID_BYTES)
 
-_USER_DATA = struct.Struct("<4sH16s8sQH")
-_WELCOME = struct.Struct("<HB16s8sIIH")
-_TICKET = struct.Struct("<Qi24s1024s32s32s")
-TICKET_BYTES = _TICKET.size
+_USER_DATA: Final = struct.Struct("<4sH16s8sQH")
+_WELCOME: Final = struct.Struct("<HB16s8sIIH")
+_TICKET: Final = struct.Struct("<Qi24s1024s32s32s")
+TICKET_BYTES: Final = _TICKET.size
 
 
 @dataclass(frozen=True, slots=True)

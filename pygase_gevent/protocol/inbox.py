@@ -14,11 +14,11 @@ from typing import Final
 from pygase_gevent.config import Config
 from pygase_gevent.protocol.fragments import Reassembly
 from pygase_gevent.protocol.frames import NO_NUMBER, MessageFrame
-from pygase_gevent.protocol.layout import ORDERED, RELIABLE, SEQUENCED, UNRELIABLE, MessageKind
+from pygase_gevent.protocol.layout import CALL, EVENT, ORDERED, RELIABLE, SEQUENCED, UNRELIABLE, MessageKind
 from pygase_gevent.protocol.numbers import AHEAD_16, ReceivedNumbers, expand
 from pygase_gevent.protocol.stats import DropReason, SessionStats
 
-MESSAGE_OVERHEAD_BYTES = 64
+MESSAGE_OVERHEAD_BYTES: Final = 64
 """What a kept message is counted with besides its bytes, so that empty ones are bounded too."""
 
 
@@ -42,7 +42,7 @@ class _OrderedStream:
         self.early: dict[int, tuple[int, bytes]] = {}
 
 
-_KINDS = (MessageKind.EVENT, MessageKind.CALL, MessageKind.RESULT)
+_KINDS: Final = (MessageKind.EVENT, MessageKind.CALL, MessageKind.RESULT)
 
 _RETRIED: Final = 0
 """Whose numbers: those of unreliable messages may skip some."""
@@ -142,7 +142,7 @@ class Inbox:
             for reassembly in self._reassemblies.values():
                 reassembly.updated_at = now  # what is refused here is not its sender's silence
         for frame in frames:
-            if frame.kind != MessageKind.EVENT or (has_event_room and self._makes_room(frame)):
+            if frame.kind != EVENT or (has_event_room and self._makes_room(frame)):
                 self._take(frame, now)
         return False
 
@@ -153,7 +153,7 @@ class Inbox:
         body = frame.body
         if not self._has_event_room(1, len(body) + MESSAGE_OVERHEAD_BYTES):
             return False
-        self._deliver(MessageKind.EVENT, body)
+        self._deliver(EVENT, body)
         return True
 
     def _makes_room(self, frame: MessageFrame) -> bool:
@@ -176,7 +176,7 @@ class Inbox:
         """Bytes that the events of a payload add to those that wait."""
         size_bytes = 0
         for frame in frames:
-            if frame.kind == MessageKind.EVENT:
+            if frame.kind == EVENT:
                 size_bytes += MESSAGE_OVERHEAD_BYTES
                 size_bytes += self._completed_bytes(frame) if frame.parts else len(frame.body)
         return size_bytes
@@ -195,7 +195,7 @@ class Inbox:
         starting: set[_Key] | None = None
         heads: dict[int, int] | None = None
         for frame in frames:
-            if frame.kind == MessageKind.EVENT:
+            if frame.kind == EVENT:
                 events += 1
             delivery = frame.delivery
             if delivery & 1 and frame.stream >= self._config.max_streams:
@@ -204,7 +204,7 @@ class Inbox:
             if delivery >= RELIABLE and self._is_beyond(frame):
                 self._stats.drops[DropReason.OUTSIDE_WINDOW] += 1
                 return False
-            if frame.parts and frame.kind == MessageKind.EVENT:
+            if frame.parts and frame.kind == EVENT:
                 if starting is None:
                     starting = set()
                 if not self._has_transfer_room(frame, starting):
@@ -264,7 +264,7 @@ class Inbox:
     def _numbers_of(self, frame: MessageFrame, is_large: bool) -> ReceivedNumbers:
         if frame.delivery == UNRELIABLE:
             return self._numbers_at(_LARGE_UNRELIABLE if is_large else _RETRIED)
-        if frame.kind == MessageKind.EVENT:
+        if frame.kind == EVENT:
             return self._numbers_at(_LARGE_RELIABLE if is_large else _RELIABLE)
         return self._numbers_at(_LARGE_CALLS if is_large else _CALLS)
 
@@ -339,9 +339,9 @@ class Inbox:
 
     def _has_call_room(self, kind: int, size_bytes: int) -> bool:
         """Calls and results have bounds of their own; an honest peer keeps them by itself."""
-        if kind == MessageKind.EVENT:
+        if kind == EVENT:
             return True
-        waiting = self._calls if kind == MessageKind.CALL else self._results
+        waiting = self._calls if kind == CALL else self._results
         if not waiting or (
             len(waiting) < self._max_calls
             and self._call_bytes + size_bytes <= self._config.max_received_bytes
@@ -353,12 +353,12 @@ class Inbox:
     def _deliver(self, kind: int, body: bytes) -> None:
         self._stats.messages_received += 1
         message = ReceivedMessage(_KINDS[kind], body)
-        if kind == MessageKind.EVENT:
+        if kind == EVENT:
             self._events.append(message)
             self._event_bytes += len(body) + MESSAGE_OVERHEAD_BYTES
             return
         self._call_bytes += len(body)
-        if kind == MessageKind.CALL:
+        if kind == CALL:
             self._calls.append(message)
         else:
             self._results.append(message)
@@ -367,7 +367,7 @@ class Inbox:
 
     def _key(self, frame: MessageFrame) -> _Key | None:
         """Which transfer a fragment belongs to; None if that has arrived already."""
-        is_call = frame.kind != MessageKind.EVENT
+        is_call = frame.kind != EVENT
         if frame.delivery == ORDERED:
             stream = self._ordered.get(frame.stream)
             expected = stream.expected if stream is not None else 0

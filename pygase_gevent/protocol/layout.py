@@ -9,37 +9,37 @@ from typing import Final
 from pygase_gevent.event import Delivery
 
 # 24 bits stand as their lowest 16, then their highest 8.
-HEADER_LAYOUT = struct.Struct("<BBHB")
-HEADER_16_LAYOUT = struct.Struct("<BBHBH")
-HEADER_32_LAYOUT = struct.Struct("<BBHBI")
-HEADER_64_LAYOUT = struct.Struct("<BBHBQ")
-TICKET_LAYOUT = struct.Struct("<BIH")
-CLOCK_REQUEST_LAYOUT = struct.Struct("<BH")
-CLOCK_ANSWER_LAYOUT = struct.Struct("<BHQI")
-STATE_ACK_LAYOUT = struct.Struct("<BHB")
-NAMES_LAYOUT = struct.Struct("<BBH")
-STATE_STEP_LAYOUT = struct.Struct("<BHBBH")
-STATE_DELTA_LAYOUT = struct.Struct("<BIHBBH")
-STATE_FULL_LAYOUT = struct.Struct("<BQBBH")
-STATE_FRAGMENT_LAYOUT = struct.Struct("<BHHHI")
-U32_LAYOUT = struct.Struct("<I")
-U64_LAYOUT = struct.Struct("<Q")
-STREAM_U16_LAYOUT = struct.Struct("<HH")
-STREAM_U32_LAYOUT = struct.Struct("<HI")
-FRAGMENT_LAYOUT = struct.Struct("<HHI")
+HEADER_LAYOUT: Final = struct.Struct("<BBHB")
+HEADER_16_LAYOUT: Final = struct.Struct("<BBHBH")
+HEADER_32_LAYOUT: Final = struct.Struct("<BBHBI")
+HEADER_64_LAYOUT: Final = struct.Struct("<BBHBQ")
+TICKET_LAYOUT: Final = struct.Struct("<BIH")
+CLOCK_REQUEST_LAYOUT: Final = struct.Struct("<BH")
+CLOCK_ANSWER_LAYOUT: Final = struct.Struct("<BHQI")
+STATE_ACK_LAYOUT: Final = struct.Struct("<BHB")
+NAMES_LAYOUT: Final = struct.Struct("<BBH")
+STATE_STEP_LAYOUT: Final = struct.Struct("<BHBBH")
+STATE_DELTA_LAYOUT: Final = struct.Struct("<BIHBBH")
+STATE_FULL_LAYOUT: Final = struct.Struct("<BQBBH")
+STATE_FRAGMENT_LAYOUT: Final = struct.Struct("<BHHHI")
+U32_LAYOUT: Final = struct.Struct("<I")
+U64_LAYOUT: Final = struct.Struct("<Q")
+STREAM_U16_LAYOUT: Final = struct.Struct("<HH")
+STREAM_U32_LAYOUT: Final = struct.Struct("<HI")
+FRAGMENT_LAYOUT: Final = struct.Struct("<HHI")
 
-MAX_ACK_DELAY_STEPS = 0x1FFF
-MASK_ONES_64 = 0xFFFF_FFFF_FFFF_FFFF
-MASK_ONES_ABOVE_16 = 0xFFFF_FFFF_FFFF_0000
-MASK_ONES_ABOVE_32 = 0xFFFF_FFFF_0000_0000
+MAX_ACK_DELAY_STEPS: Final = 0x1FFF
+MASK_ONES_64: Final = 0xFFFF_FFFF_FFFF_FFFF
+MASK_ONES_ABOVE_16: Final = 0xFFFF_FFFF_FFFF_0000
+MASK_ONES_ABOVE_32: Final = 0xFFFF_FFFF_0000_0000
 
-NAME_NUMBERS = 128
+NAME_NUMBERS: Final = 128
 """Negative numbers from -1 on that stand for keys in a delta; keys that are negative lie so far below."""
 
-FLAG_ACK = 0x01
-FLAG_FRAGMENT = 0x10
-FLAG_HAS_ID = 0x20
-FLAG_LONG = 0x40
+FLAG_ACK: Final = 0x01
+FLAG_FRAGMENT: Final = 0x10
+FLAG_HAS_ID: Final = 0x20
+FLAG_LONG: Final = 0x40
 
 
 class FrameType:
@@ -69,16 +69,19 @@ class MessageKind(enum.IntEnum):
     RESULT = 2
 
 
-NAMED_EVENT = 3
+NAMED_EVENT: Final = 3
 """On the wire a fourth kind: an event whose type is a number."""
 
-# Delivery on the wire: plain ints, because a lookup of an enum member costs more than the comparison.
-UNRELIABLE = 0
-SEQUENCED = 1
-RELIABLE = 2
-ORDERED = 3
+# Kinds and deliveries as plain ints, because a lookup of an enum member costs more than the comparison.
+EVENT: Final = 0
+CALL: Final = 1
 
-DELIVERY_CODES = {
+UNRELIABLE: Final = 0
+SEQUENCED: Final = 1
+RELIABLE: Final = 2
+ORDERED: Final = 3
+
+DELIVERY_CODES: Final = {
     Delivery.UNRELIABLE: UNRELIABLE,
     Delivery.SEQUENCED: SEQUENCED,
     Delivery.RELIABLE: RELIABLE,

@@ -9,7 +9,7 @@ from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError, QueueFullError
 from pygase_gevent.protocol.fragments import OutgoingTransfer, TransferOwner
 from pygase_gevent.protocol.frames import NO_NUMBER
-from pygase_gevent.protocol.layout import ORDERED, RELIABLE, UNRELIABLE, MessageKind
+from pygase_gevent.protocol.layout import EVENT, ORDERED, RELIABLE, UNRELIABLE
 
 _UNRELIABLE: Final = 0
 """Lines that are no streams: this one has no numbers."""
@@ -80,7 +80,7 @@ class ChannelTable:
             ArgumentError: there are too many ordered or sequenced event types.
         """
         if delivery == RELIABLE:
-            if kind == MessageKind.EVENT:
+            if kind == EVENT:
                 return self._find_plain(_LARGE_RELIABLE if is_large else _RELIABLE)
             return self._find_plain(_LARGE_CALLS if is_large else _CALLS)
         if delivery == UNRELIABLE:
@@ -251,7 +251,7 @@ class QueueBounds:
             QueueFullError: there is no room.
         """
         config = self._config
-        if message.kind == MessageKind.EVENT:
+        if message.kind == EVENT:
             if self.events >= config.max_queued_events:
                 raise QueueFullError(f"{self.events} events wait for the peer (Config.max_queued_events)")
             if self.event_bytes + message.size_bytes > config.max_queued_bytes:
@@ -286,7 +286,7 @@ class QueueBounds:
         if not message.is_counted:
             return
         message.is_counted = False
-        if message.kind == MessageKind.EVENT:
+        if message.kind == EVENT:
             self.events -= 1
             self.event_bytes -= message.size_bytes
         else:

@@ -9,9 +9,11 @@ can run ahead without limit, so they have 32 bits.
 
 from __future__ import annotations
 
-AHEAD_16 = 16_384
+from typing import Final
+
+AHEAD_16: Final = 16_384
 """16 bits are read as at most this far above what was seen, else below."""
-AHEAD_32 = 1 << 31
+AHEAD_32: Final = 1 << 31
 
 
 def expand(truncated: int, newest: int, bits: int) -> int:

@@ -11,20 +11,20 @@ from __future__ import annotations
 
 import math
 import struct
-from typing import Any
+from typing import Any, Final
 
 from pygase_gevent.codec import Packed, pack
 from pygase_gevent.errors import DecodeError
 from pygase_gevent.protocol.layout import NAME_NUMBERS
 from pygase_gevent.schema import FIRST_FIXED, FORMATS, MAX_FIELDS, MAX_NAME_BYTES, Field
 
-MANY_KEYS = 31
+MANY_KEYS: Final = 31
 """From so many keys on their count stands in two bytes of its own."""
-MAX_GROUP = 0xFFFF
+MAX_GROUP: Final = 0xFFFF
 
-_KEY_FORMATS = ("B", "H", "I", "q")
-_TEXT_KEYS = 4
-_U16 = struct.Struct("<H")
+_KEY_FORMATS: Final = ("B", "H", "I", "q")
+_TEXT_KEYS: Final = 4
+_U16: Final = struct.Struct("<H")
 
 
 class RecordLayout:

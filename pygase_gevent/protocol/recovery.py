@@ -6,29 +6,31 @@ each thing carried, which knows itself what to do: packets are never sent again,
 
 from __future__ import annotations
 
+from typing import Final
+
 from pygase_gevent.config import Config
 from pygase_gevent.protocol.acks import MASK_BITS
 from pygase_gevent.protocol.congestion import CongestionWindow
 from pygase_gevent.protocol.stats import SessionStats
 
-GRANULARITY_S = 0.001
+GRANULARITY_S: Final = 0.001
 """RFC 9002, 6.1.2: no timer is finer than this."""
-MAX_TIME_THRESHOLD = 1.5
+MAX_TIME_THRESHOLD: Final = 1.5
 """The share of a round trip after which a packet counts as lost starts at 9/8, and grows up to this on
 paths that reorder."""
-PERSISTENT_CONGESTION_PERIODS = 3
-SUSPICION_VARIATIONS = 0.5
+PERSISTENT_CONGESTION_PERIODS: Final = 3
+SUSPICION_VARIATIONS: Final = 0.5
 """A packet is suspected once one arrived that left later by this many variations of the round trip: closer
 ones may just have overtaken it."""
-LOSS_WEIGHT = 1 / 32
+LOSS_WEIGHT: Final = 1 / 32
 """Weight of one packet in the share of lost packets."""
 
-ALL_RECEIVED = (1 << MASK_BITS) - 1
+ALL_RECEIVED: Final = (1 << MASK_BITS) - 1
 """The mask of an acknowledgement without gaps, as nearly all are."""
 
-OUTSTANDING = 0
-ACKED = 1
-LOST = 2
+OUTSTANDING: Final = 0
+ACKED: Final = 1
+LOST: Final = 2
 
 
 class Carried:

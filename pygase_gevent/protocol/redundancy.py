@@ -8,27 +8,28 @@ copies as its losses ask for. All within a share of the bytes that are sent, or 
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 from pygase_gevent.config import Config
 from pygase_gevent.protocol.messages import QueuedMessage
 
-MAX_RIDING_BYTES = 256
+MAX_RIDING_BYTES: Final = 256
 """Larger frames do not ride along: they would push others out."""
-MAX_BUDGET_BYTES = 2400
+MAX_BUDGET_BYTES: Final = 2400
 """What may be saved up: two packets."""
-LOSSY_SHARE = 0.005
+LOSSY_SHARE: Final = 0.005
 """A path that loses less than this gets nothing in advance, only on suspicion."""
-PACKET_OVERHEAD_BYTES = 47
+PACKET_OVERHEAD_BYTES: Final = 47
 """What a packet costs besides its payload: 28 bytes of IP and UDP, 19 of netcode."""
-RESIDUAL_LOSS = 0.004
+RESIDUAL_LOSS: Final = 0.004
 """A fresh message is repeated until all of its copies are lost less often than this: in an ordered stream
 each loss holds up the messages of a round trip."""
-REFUSED_SHARE = 0.5
+REFUSED_SHARE: Final = 0.5
 """Where more seems to be lost, it is a peer without room for messages that refuses packets: with copies in
 them they would have even less chance to fit."""
-LONGEST_GAP_S = 0.25
+LONGEST_GAP_S: Final = 0.25
 """The floor of the budget counts no longer silence than this."""
-MAX_COPIES = 6
+MAX_COPIES: Final = 6
 """Copies of a message in flight at once."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from math import inf
+from typing import Final
 
 from pygase_gevent.config import Config
 from pygase_gevent.protocol.clock import ServerClock
@@ -25,7 +26,7 @@ from pygase_gevent.protocol.statelink import StateInbox, StateOutbox
 from pygase_gevent.protocol.statesync import ReceivedState
 from pygase_gevent.protocol.stats import DropReason, SessionStats
 
-CLOCK_REQUEST_BYTES = 3
+CLOCK_REQUEST_BYTES: Final = 3
 
 
 class Role:

@@ -16,6 +16,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import inf
+from typing import Final
 
 from mypy_extensions import mypyc_attr
 
@@ -59,7 +60,7 @@ from pygase_gevent.protocol.server_peer import (
 )
 from pygase_gevent.protocol.session import CloseReceived, Session
 
-SWEEP_S = 0.1
+SWEEP_S: Final = 0.1
 """How often silence, resume windows and closing sessions are looked at."""
 
 

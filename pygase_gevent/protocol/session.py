@@ -11,6 +11,7 @@ time of the next deadline go out.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from mypy_extensions import mypyc_attr
 
@@ -52,9 +53,9 @@ __all__ = [
     "WelcomeReceived",
 ]
 
-BARE_PROBE_COUNT = 3
+BARE_PROBE_COUNT: Final = 3
 """Probe timeouts in a row after which a probe without any message is sent, too."""
-HOUSEKEEPING_S = 0.25
+HOUSEKEEPING_S: Final = 0.25
 """How often it is looked whether something expired."""
 
 
@@ -413,6 +414,31 @@ class Session:
         return has_messages and events_pass, is_bulk
 
     # --- time -----------------------------------------------------------------------------------
+
+    def due_after_receiving(self, now: float) -> float:
+        """When what was received wants something to be done; infinity for never.
+
+        The other deadlines (`next_timer`) only move on by what is received.
+        """
+        messages = self._messages
+        is_touched = (
+            messages.has_work
+            or self._control.has_work
+            or self._transfers.has_work
+            or self._inbox.has_transfers
+            or self._role.must_send(now)
+        )
+        if is_touched or not self.is_attached:
+            return now
+        due = self._role.next_timer()
+        connection = self._connection
+        at = connection.received.ack_deadline
+        if at is not None and at < due:
+            due = at
+        at = connection.recovery.next_timer()
+        if at is not None and at < due:
+            due = at
+        return due
 
     def next_timer(self) -> float | None:
         """When `handle_timer`, and `send_payloads` after it, is due; None for never."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from pygase_gevent.codec import pack
 from pygase_gevent.config import Config
@@ -18,14 +18,14 @@ from pygase_gevent.protocol.frame_writer import encode_state_part, encode_state_
 from pygase_gevent.protocol.frames import CLOCK_STEP_US, FULL, MAX_STATE_PART_BYTES
 from pygase_gevent.protocol.statenames import CannotShorten, StateNames
 
-_TRANSFER_HEADER = struct.Struct("<QQQ")
-_NO_BASE = 2**64 - 1
+_TRANSFER_HEADER: Final = struct.Struct("<QQQ")
+_NO_BASE: Final = 2**64 - 1
 
-MAX_DISTANCE = 0xFFFF
+MAX_DISTANCE: Final = 0xFFFF
 """How far the base of an update in parts may lie behind it: 16 bits on the wire."""
-MAX_STEP_DISTANCE = 0xFF
+MAX_STEP_DISTANCE: Final = 0xFF
 """The same of an update in one short frame."""
-MAX_CLOCK_STEPS = 0xFFFF
+MAX_CLOCK_STEPS: Final = 0xFFFF
 """How far the clock of its base may lie behind, in steps of `CLOCK_STEP_US`."""
 
 
@@ -169,15 +169,18 @@ class StateEncoder:
             self.names.publish(now)
         return self._newest
 
-    def encode(self, base: int | None, now: float, view: int = 0) -> EncodedState:
-        """Encode the newest state against `base`; in full if the store's cache does not reach back to it.
+    @property
+    def newest(self) -> int:
+        """`time_order` of the state last looked at."""
+        return self._newest
+
+    def encode(self, base: int | None, view: int = 0) -> EncodedState:
+        """Encode the state last looked at against `base`; in full if the store's cache does not reach so far.
 
         Args:
             base: `time_order` of a state that the client has, or `None`.
-            now: the time; the server clock is read when a state is seen here for the first time.
             view: how much of `names` the client knows.
         """
-        self.look(now)
         encoded = self._cache.get((view, base))
         if encoded is None:
             update = None if base is None else self.store.merged_update(base, self._newest)

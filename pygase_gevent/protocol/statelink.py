@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pygase_gevent.config import Config
 from pygase_gevent.protocol.fragments import OutgoingTransfer, Reassembly, TransferOwner, TransferScheduler
 from pygase_gevent.protocol.frame_writer import (
@@ -22,7 +24,7 @@ from pygase_gevent.protocol.statesync import (
 from pygase_gevent.protocol.stats import DropReason, SessionStats
 from pygase_gevent.protocol.telling import TableSender
 
-TRANSFER_HEADER_BYTES = 1024
+TRANSFER_HEADER_BYTES: Final = 1024
 """What a state transfer may have beyond `config.max_state_bytes`: its header, and marks in deltas."""
 
 
@@ -120,9 +122,7 @@ class StateOutbox(TransferOwner):
 
     def handle_timer(self, now: float) -> None:
         """Send again what was not acknowledged for long."""
-        due = self.sender.next_timer()
-        if due is not None and now >= due:
-            self._queue(self.sender.handle_timer(now))
+        self._queue(self.sender.handle_timer(now))
 
 
 class _StatePart(Carried):

@@ -12,7 +12,7 @@ in such a dict, not below lists and marks. Records of numbers that `state_schema
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import Any, Final
 
 from pygase_gevent.codec import EXT_RECORD, EXT_RECORDS, Packed, decode, pack
 from pygase_gevent.config import Config
@@ -22,7 +22,7 @@ from pygase_gevent.protocol.records import RecordLayout, RecordReader, pack_reco
 from pygase_gevent.protocol.telling import MAX_ENTRIES_BYTES
 from pygase_gevent.schema import MAX_FIELDS, MAX_NAME_BYTES, SchemaNode, StateSchema
 
-_LOWEST_KEY = -(2**63) + NAME_NUMBERS
+_LOWEST_KEY: Final = -(2**63) + NAME_NUMBERS
 
 
 class CannotShorten(Exception):

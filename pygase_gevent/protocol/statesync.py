@@ -20,7 +20,7 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from pygase_gevent.changes import apply_changes, combine_changes
 from pygase_gevent.codec import decode, pack
@@ -31,7 +31,7 @@ from pygase_gevent.protocol.frames import CLOCK_STEP_US, FULL
 from pygase_gevent.protocol.stateencoder import EncodedState, StateEncoder, decode_transfer_body
 from pygase_gevent.protocol.statenames import KnownNames
 
-ACK_MASK = 0xFF_FFFF
+ACK_MASK: Final = 0xFF_FFFF
 """What an acknowledgement says of a state's number."""
 
 __all__ = ["EncodedState", "ReceivedState", "StateDrop", "StateEncoder", "StateReceiver", "StateSender"]
@@ -91,7 +91,7 @@ class StateSender:
         if self._merge is not None and self._merge.base == base:
             encoded = encoder.encode_changes(base, self._merge.changes, self.view)
         else:
-            encoded = encoder.encode(base, now, self.view)
+            encoded = encoder.encode(base, self.view)
         self.has_newest_content = encoded.is_empty and base == self.base
         if encoded.is_empty and now < self._sent_at + self._config.keepalive_s:
             return None
@@ -186,16 +186,20 @@ class StateSender:
         if self._transfer is not None:
             finished_at = self._transfer_finished_at
             return None if finished_at is None else finished_at + self._config.transfer_grace_s
-        if self.base == self._encoder.store.get_game_state().time_order:
+        if self.base == self._encoder.newest:
             return None
         return self._sent_at if self.must_resend else self._sent_at + self._config.keepalive_s
 
     def handle_timer(self, now: float) -> EncodedState | None:
         """Return what the client should be sent again, as `next_update` does."""
-        due = self.next_timer()
-        if due is None or now < due or self._encoder is None:
+        encoder = self._encoder
+        if encoder is None:
             return None
-        return self.next_update(self._encoder, now)
+        encoder.look(now)  # a state that changes nothing is not queued, and seen here first
+        due = self.next_timer()
+        if due is None or now < due:
+            return None
+        return self.next_update(encoder, now)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from pygase_gevent.codec import pack
 from pygase_gevent.protocol.frame_writer import encode_names
 from pygase_gevent.protocol.packet import PacketBuilder
 from pygase_gevent.protocol.recovery import Carried
 
-MAX_ENTRIES_BYTES = 1000
+MAX_ENTRIES_BYTES: Final = 1000
 """Entries in one frame, so that it fits into a packet beside other things."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError, DecodeError
@@ -18,9 +19,9 @@ from pygase_gevent.protocol.identity import (
 )
 from pygase_gevent.protocol.netcode import ConnectToken, generate_connect_token
 
-MAX_TICKETS = 6
+MAX_TICKETS: Final = 6
 """A server hands out `Config.resume_tickets`; a client keeps no more than this, the newest."""
-MAX_DIALLED = 32
+MAX_DIALLED: Final = 32
 """Server addresses in a connect token (STANDARD.md, *Connect Token*)."""
 
 

@@ -24,6 +24,7 @@ from collections import Counter
 from collections.abc import Sequence
 from enum import IntEnum
 from math import inf
+from typing import Final
 
 from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError, DecodeError, NotRunningError
@@ -57,15 +58,15 @@ class ClientState(IntEnum):
     CONNECTED = 3
 
 
-_ACCEPTED = accepted_types(
+_ACCEPTED: Final = accepted_types(
     PacketType.DENIED,
     PacketType.CHALLENGE,
     PacketType.KEEP_ALIVE,
     PacketType.PAYLOAD,
     PacketType.DISCONNECT,
 )
-_PAYLOAD = int(PacketType.PAYLOAD)
-_KEEP_ALIVE_BODY = write_keep_alive(0, 0)
+_PAYLOAD: Final = int(PacketType.PAYLOAD)
+_KEEP_ALIVE_BODY: Final = write_keep_alive(0, 0)
 """The server reads nothing from a client's keep-alive."""
 
 

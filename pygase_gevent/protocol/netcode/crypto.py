@@ -8,6 +8,7 @@ the latter, which PyNaCl does.
 from __future__ import annotations
 
 from struct import Struct
+from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -17,11 +18,11 @@ from nacl.bindings import (
 )
 from nacl.exceptions import CryptoError
 
-KEY_BYTES = 32
-MAC_BYTES = 16
-TOKEN_NONCE_BYTES = 24
+KEY_BYTES: Final = 32
+MAC_BYTES: Final = 16
+TOKEN_NONCE_BYTES: Final = 24
 
-VERSION_INFO = b"NETCODE 1.02\0"
+VERSION_INFO: Final = b"NETCODE 1.02\0"
 
 _pack_nonce = Struct("<4xQ").pack
 """The 96-bit nonce: four zero bytes, then the 64-bit sequence, little-endian."""

@@ -13,12 +13,12 @@ from typing import Final, NamedTuple
 from pygase_gevent.protocol.netcode.crypto import MAC_BYTES, TOKEN_NONCE_BYTES, VERSION_INFO, PacketCipher
 from pygase_gevent.protocol.netcode.replay import ReplayWindow
 
-MAX_PAYLOAD_BYTES = 1200
-CHALLENGE_BYTES = 300
-PRIVATE_TOKEN_BYTES = 1024
-REQUEST_BYTES = 1 + len(VERSION_INFO) + 8 + 8 + TOKEN_NONCE_BYTES + PRIVATE_TOKEN_BYTES
-MAX_SEQUENCE_BYTES = 8
-_SMALLEST_ENCRYPTED_BYTES = 1 + 1 + MAC_BYTES
+MAX_PAYLOAD_BYTES: Final = 1200
+CHALLENGE_BYTES: Final = 300
+PRIVATE_TOKEN_BYTES: Final = 1024
+REQUEST_BYTES: Final = 1 + len(VERSION_INFO) + 8 + 8 + TOKEN_NONCE_BYTES + PRIVATE_TOKEN_BYTES
+MAX_SEQUENCE_BYTES: Final = 8
+_SMALLEST_ENCRYPTED_BYTES: Final = 1 + 1 + MAC_BYTES
 
 _request = Struct(f"<B{len(VERSION_INFO)}sQQ{TOKEN_NONCE_BYTES}s{PRIVATE_TOKEN_BYTES}s")
 _challenge = Struct(f"<Q{CHALLENGE_BYTES}s")
@@ -73,10 +73,10 @@ class DropReason:
 Packet = tuple[int, int, bytes]
 """Packet type, sequence and decrypted body."""
 
-_TYPES = len(PacketType)
-_FIRST_REPLAY_PROTECTED = int(PacketType.KEEP_ALIVE)
-_MIN_BODY_BYTES = (0, 0, _challenge.size, _challenge.size, _keep_alive.size, 1, 0)
-_MAX_BODY_BYTES = (0, 0, _challenge.size, _challenge.size, _keep_alive.size, MAX_PAYLOAD_BYTES, 0)
+_TYPES: Final = len(PacketType)
+_FIRST_REPLAY_PROTECTED: Final = int(PacketType.KEEP_ALIVE)
+_MIN_BODY_BYTES: Final = (0, 0, _challenge.size, _challenge.size, _keep_alive.size, 1, 0)
+_MAX_BODY_BYTES: Final = (0, 0, _challenge.size, _challenge.size, _keep_alive.size, MAX_PAYLOAD_BYTES, 0)
 
 Accepted = tuple[bool, ...]
 """Per packet type, whether it is accepted."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
+from typing import Final
 
 from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError, DecodeError, NotRunningError
@@ -38,20 +39,20 @@ from pygase_gevent.protocol.netcode.sealing import PacketCipher, read_packet, wr
 from pygase_gevent.protocol.netcode.token import PrivateToken, read_challenge_token, write_challenge_token
 from pygase_gevent.protocol.netcode.used_tokens import UsedTokens
 
-FIRST_GLOBAL_SEQUENCE = 2**63
+FIRST_GLOBAL_SEQUENCE: Final = 2**63
 """Packets sent before a client has its slot are sealed with the same key as those after it, which
 count from zero. So they count in the upper half of the sequences, from here on, also over restarts."""
-GLOBAL_SEQUENCE_RANDOM_BYTES = 7
+GLOBAL_SEQUENCE_RANDOM_BYTES: Final = 7
 """How much of the first one is random: a token may be shown to one process after another, and the second
 must not begin where the first did."""
 
-_FROM_PEER = accepted_types(
+_FROM_PEER: Final = accepted_types(
     PacketType.RESPONSE, PacketType.KEEP_ALIVE, PacketType.PAYLOAD, PacketType.DISCONNECT
 )
-_FROM_HALF_OPEN = accepted_types(PacketType.RESPONSE)
-_RESPONSE = int(PacketType.RESPONSE)
-_KEEP_ALIVE = int(PacketType.KEEP_ALIVE)
-_PAYLOAD = int(PacketType.PAYLOAD)
+_FROM_HALF_OPEN: Final = accepted_types(PacketType.RESPONSE)
+_RESPONSE: Final = int(PacketType.RESPONSE)
+_KEEP_ALIVE: Final = int(PacketType.KEEP_ALIVE)
+_PAYLOAD: Final = int(PacketType.PAYLOAD)
 
 
 class NetcodeServer:

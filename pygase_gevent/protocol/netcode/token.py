@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from struct import Struct
+from typing import Final
 
 from pygase_gevent.errors import ArgumentError, DecodeError
 from pygase_gevent.protocol.address import Address, check_address, pack_host, unpack_host
@@ -22,15 +23,15 @@ from pygase_gevent.protocol.netcode.crypto import (
 )
 from pygase_gevent.protocol.netcode.packet import CHALLENGE_BYTES, PRIVATE_TOKEN_BYTES
 
-CONNECT_TOKEN_BYTES = 2048
-USER_DATA_BYTES = 256
-MAX_SERVER_ADDRESSES = 32
-NEVER_EXPIRES = 2**64 - 1
+CONNECT_TOKEN_BYTES: Final = 2048
+USER_DATA_BYTES: Final = 256
+MAX_SERVER_ADDRESSES: Final = 32
+NEVER_EXPIRES: Final = 2**64 - 1
 
-_IPV4 = 1
-_IPV6 = 2
-_PRIVATE_PLAIN_BYTES = PRIVATE_TOKEN_BYTES - MAC_BYTES
-_CHALLENGE_PLAIN_BYTES = CHALLENGE_BYTES - MAC_BYTES
+_IPV4: Final = 1
+_IPV6: Final = 2
+_PRIVATE_PLAIN_BYTES: Final = PRIVATE_TOKEN_BYTES - MAC_BYTES
+_CHALLENGE_PLAIN_BYTES: Final = CHALLENGE_BYTES - MAC_BYTES
 
 # Timeouts are read as signed: a negative one disables the timeout.
 _public_head = Struct(f"<{len(VERSION_INFO)}sQQQ{TOKEN_NONCE_BYTES}s{PRIVATE_TOKEN_BYTES}si")
