@@ -72,7 +72,7 @@ class Referee:
         self._lines.append((number, (stamp_us() - sent_us) / 1000))
 
     def ready(self, port: int) -> None:
-        """Tells the benchmark where the server listens, with the garbage collector as for any large server."""
+        """Tells the benchmark where the server listens; its garbage collector is set as a large one's."""
         gc.collect()
         gc.freeze()
         gc.set_threshold(10_000, 20, 50)

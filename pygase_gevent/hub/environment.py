@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("pygase_gevent.hub")
 
+_monotonic: Final = time.monotonic
 _native_sleep = cast("Callable[[float], None]", monkey.get_original("time", "sleep"))
 
 
@@ -51,7 +52,7 @@ class Environment:
 
     def now(self) -> float:
         """Monotonic seconds."""
-        return time.monotonic()
+        return _monotonic()
 
     def unix_time(self) -> int:
         """Seconds since 1970, for what expires by the calendar."""

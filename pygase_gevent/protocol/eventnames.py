@@ -102,19 +102,18 @@ class KnownEventNames:
         known.extend(new)
         return True
 
-    def restored(self, frames: list[MessageFrame]) -> list[MessageFrame] | None:
-        """Messages with their types in full; None if one has a number that is not known."""
+    def restore(self, frames: list[MessageFrame]) -> bool:
+        """Put the types of messages back where their numbers stand; False if one is not known."""
         heads = self._heads
-        restored: list[MessageFrame] = []
         for frame in frames:
             if frame.kind == NAMED_EVENT:
-                number = frame.body[0]
+                body = frame.body
+                number = body[0]
                 if number >= len(heads):
-                    return None
-                body = heads[number] + frame.body[1:]
-                frame = MessageFrame(frame.delivery, EVENT, frame.stream, frame.number, body, 0, 0, 0)
-            restored.append(frame)
-        return restored
+                    return False
+                frame.body = heads[number] + body[1:]
+                frame.kind = EVENT
+        return True
 
 
 def _head_of(body: bytes) -> bytes:

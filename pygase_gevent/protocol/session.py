@@ -311,12 +311,7 @@ class Session:
         """Take types of events that the peer tells of, and put them back where their numbers stand."""
         if parsed.event_names is not None and not self._event_names.receive(*parsed.event_names):
             return False
-        if parsed.has_named:
-            restored = self._event_names.restored(parsed.messages)
-            if restored is None:
-                return False
-            parsed.messages = restored
-        return True
+        return not parsed.has_named or self._event_names.restore(parsed.messages)
 
     def _receive_ack(self, parsed: Payload, now: float) -> bool:
         connection = self._connection
