@@ -240,7 +240,7 @@ class Config:
     dense_datagrams_per_s: float = 4000.0
     """Arrivals above which the receiver looks every `dense_interval_s` instead of at each wake-up:
     a datagram that wakes the hub alone costs five times one that is taken in a batch."""
-    dense_interval_s: float = 0.002
+    dense_interval_s: float = 0.001
     """... which adds this much latency at the most."""
     dense_window_s: float = 0.1
     """Arrivals are counted over this long before the receiver changes its ways."""

@@ -232,7 +232,8 @@ def _check_state_round_trip(data: bytes) -> None:
 
 
 def _carry(encoder: StateEncoder, receiver: StateReceiver, base: int | None) -> None:
-    encoded = encoder.encode(base, 1.0)
+    encoder.look(1.0)
+    encoded = encoder.encode(base)
     received = None
     if encoded.parts is None:
         received = receiver.receive_transfer(encoded.transfer_body)
