@@ -14,6 +14,7 @@ from importlib import metadata
 
 from benchmarks.build import load_program
 from benchmarks.processes import ROOT, Unavailable
+from pygase_gevent.protocol import session
 
 PEERS = ROOT / "benchmarks" / "peers"
 ENVIRONMENT = ROOT / "benchmarks" / ".build" / "venv"
@@ -61,7 +62,8 @@ def _ours() -> str:
         commit = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True).stdout.strip()
     except OSError:
         commit = ""
-    return f"{version} at {commit}" if commit else version
+    how = "not compiled" if str(session.__file__).endswith(".py") else "compiled"
+    return f"{version} at {commit}, {how}" if commit else f"{version}, {how}"
 
 
 def _bare() -> str:
@@ -118,7 +120,7 @@ CONTENDERS: dict[str, Contender] = {
             lambda: _module("ours_server"),
             lambda: _load("ours"),
             lambda: _module("ours_client"),
-            220,
+            450,
             ("W1", "W2", "W3", "W4", "W5", "W6"),
             ("positions have 16 bits of fixed precision (--schema float32: 32-bit floats)",),
         ),
@@ -129,7 +131,7 @@ CONTENDERS: dict[str, Contender] = {
             lambda: _module("bare_server"),
             lambda: _load("bare"),
             lambda: _module("bare_client"),
-            1500,
+            1000,
             ("W1", "W2"),
             ("W1 under ChaCha20-Poly1305, no events but inputs, nothing sent again; W2: a raw echo",),
         ),
@@ -140,7 +142,7 @@ CONTENDERS: dict[str, Contender] = {
             lambda: _peer("pygase", "pygase_server"),
             lambda: _peer("pygase", "pygase_load"),
             lambda: _peer("pygase", "pygase_client"),
-            60,
+            40,
             ("W1", "W2", "W3", "W4", "W6"),
             ("as shipped its game loop never sleeps, which leaves room for few clients; here it does",),
         ),
@@ -162,7 +164,7 @@ CONTENDERS: dict[str, Contender] = {
             lambda: _node("server.mjs"),
             lambda: _node("load.mjs"),
             lambda: _node("client.mjs"),
-            900,
+            600,
             ("W1", "W2", "W3"),
             ("over TCP, no cipher; its floats have 32 bits",),
         ),

@@ -51,7 +51,7 @@ class EventWire(Protocol):
         """Take an event; `False` means that there is no room now.
 
         A wire may also have `_wants_event(event_type)`; events that it does not want are not decoded for it.
-        Into the `LoopEvents` of a wire that has them as `_events` they go where they arrive.
+        One whose `_direct_events()` gives `LoopEvents` has them pushed there, where they arrive.
         """
 
 
@@ -157,8 +157,8 @@ class Exchange:
         """Repeat events to this."""
         self.event_wire = wire
         self._wants_event = getattr(wire, "_wants_event", _yes)
-        events = getattr(wire, "_events", None)
-        self._loop_events = events if isinstance(events, LoopEvents) else None
+        direct_events = getattr(type(wire), "_direct_events", None)
+        self._loop_events = None if direct_events is None else direct_events(wire)
 
     def watch(self, watchdog: Watchdog) -> None:
         """Have this watchdog look after the handlers that run in its hub."""

@@ -95,7 +95,8 @@ class LoopEvents:
         queue = self._queue
         queue.begin_step(environment, until)
         try:
-            while (item := queue.next_item()) is not None:
+            # In the child of a fork there is another queue: the parent goes on with this step.
+            while queue is self._queue and (item := queue.next_item()) is not None:
                 client = queue.client
                 if watch is not None:
                     watch.name = self._name_of(item)
@@ -106,7 +107,8 @@ class LoopEvents:
                 if watch is not None:
                     watch.check()
         finally:
-            queue.end_step()
+            if queue is self._queue:
+                queue.end_step()
         return parts
 
     def _changes_of(

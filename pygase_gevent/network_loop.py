@@ -137,6 +137,8 @@ class NetworkLoop:
         arrived, config = self._arrived, self.config
         if self._receiver is not None and self.socket is not None and len(arrived) < config.max_arrived:
             arrived.extend(self.socket.receive_batch(config.receive_batch, config.receive_batch_s))
+            if arrived:  # the kernel has no more of which it could tell the receiver
+                self.socket.wake_reader()
 
     def close(self) -> None:
         """Close socket, timers and bridge. Idempotent."""

@@ -41,6 +41,8 @@ class HandlerRunners:
         self.ready: deque[Runnable] = deque()
         self.current: Runner | None = None
         self.is_finishing = False
+        self._is_look_posted = False
+        self._hub = gevent.get_hub()
 
     def add(self, work: Runnable) -> None:
         """There is work to run, soon and in turn."""
@@ -49,6 +51,19 @@ class HandlerRunners:
         if runner is None or runner.is_busy:
             runner = self.current = Runner(self)
         runner.wake()
+
+    def look_soon(self) -> None:
+        """A handler begins and others are ready: see in the hub whether it waits."""
+        if not self._is_look_posted:
+            self._is_look_posted = True
+            self._hub.loop.run_callback(self._look)
+
+    def _look(self) -> None:
+        # The hub runs only when the runner has given it back: if it is in a handler, that handler waits.
+        self._is_look_posted = False
+        runner = self.current
+        if self.ready and runner is not None and runner.is_busy:
+            self.current = Runner(self)
 
     def finish(self) -> None:
         """Run what is ready; runners end when there is no more. Idempotent."""
@@ -112,7 +127,11 @@ class Runner:
         environment = runners.environment
         self._pause_at = environment.now() + runners.pause_after_s
         while runners.ready and runners.current is self:
-            runners.ready.popleft().run(self)
+            work = runners.ready.popleft()
+            if runners.ready:
+                runners.look_soon()
+            work.run(self)
+            del work  # or a runner that waits for more would hold on to a client that leaves
             if environment.now() >= self._pause_at:  # others have work, too
                 environment.sleep(0)
                 self._pause_at = environment.now() + runners.pause_after_s

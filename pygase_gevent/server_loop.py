@@ -220,10 +220,13 @@ class ServerLoop(NetworkLoop):
             if due > now:  # it has moved on since
                 self._deadlines.enter(client, due)
                 continue
-            client.exchange.outbox.move_to_session()
-            self._core.handle_peer_timer(peer, now)
-            self._touched[client] = None
             is_any = True
+            self._touched[client] = None
+            try:
+                client.exchange.outbox.move_to_session()
+                self._core.handle_peer_timer(peer, now)
+            except Exception:
+                logger.exception("a timer of client %s failed; this is a bug in pygase_gevent", peer.name)
         return is_any
 
     def _flush(self, client: Client, now: float) -> None:

@@ -201,6 +201,13 @@ class GameStateMachine:
             return True
         return self._events.push(event, event.handler_kwargs.get("client_address"))
 
+    def _direct_events(self) -> LoopEvents | None:
+        """Where a server may push events past `_push_event`; `None` where that is somebody else's."""
+        own = type(self)
+        is_own = own._push_event is GameStateMachine._push_event
+        is_own = is_own and own._wants_event is GameStateMachine._wants_event
+        return self._events if is_own and not {"_push_event", "_wants_event"} & vars(self).keys() else None
+
     def _wants_event(self, event_type: str) -> bool:
         """Whether a handler for this type is registered; counted if not. It spares decoding the event."""
         return self._events.wants(event_type)

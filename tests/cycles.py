@@ -17,7 +17,7 @@ import gevent
 
 from pygase_gevent import Backend, Client, Config, GameState
 
-QUICK = Config(close_linger_s=0.01)
+QUICK = Config(close_linger_s=0.01, blocked_hub_s=10.0)
 """A goodbye need not outlive losses here."""
 LIMIT_S = 30.0
 

@@ -22,6 +22,7 @@ from gevent import monkey
 
 from pygase_gevent import (
     Client,
+    Config,
     Delivery,
     GameState,
     GameStateMachine,
@@ -32,6 +33,8 @@ from pygase_gevent import (
 )
 
 LIMIT_S = 60.0
+PATIENT = Config(blocked_hub_s=10.0)
+"""Eight threads compute here, and a hub waits for its turn."""
 DELIVERIES = {f"FROM{thread}": Delivery.RELIABLE_ORDERED for thread in range(64)}
 _native_start = cast(
     "Callable[[Callable[..., None], tuple[Any, ...]], int]",
@@ -51,8 +54,8 @@ class World:
         self.store = GameStateStore(GameState(pushed={}, steps=0))
         self.machine = GameStateMachine(self.store)
         self.machine.time_step = lambda state, dt: {"steps": state.steps + 1}  # type: ignore[method-assign]
-        self.server = Server(self.store, deliveries=DELIVERIES)
-        self.client = Client(deliveries=DELIVERIES)
+        self.server = Server(self.store, deliveries=DELIVERIES, config=PATIENT)
+        self.client = Client(deliveries=DELIVERIES, config=PATIENT)
         self.server.register_event_handler("ADD", lambda a, b: a + b)
         self.client.register_event_handler("ADD", lambda a, b: a + b)
         self.threads = [

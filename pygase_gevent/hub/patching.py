@@ -10,6 +10,7 @@ native threads, so before it starts, logging gets the interpreter's own locks ba
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import Any, cast
 
 from gevent import events, monkey
@@ -20,6 +21,17 @@ from pygase_gevent.locks import allocate_rlock
 logger = logging.getLogger("pygase_gevent.hub")
 
 _NativeRLock = type(allocate_rlock())
+
+
+class _LoggingLock(_NativeRLock):  # type: ignore[misc, valid-type]
+    """logging's own lock, put in its place while others may be between acquiring and releasing it.
+
+    Whoever acquired the one before releases this one, once.
+    """
+
+    def release(self) -> None:
+        with suppress(RuntimeError):
+            super().release()
 
 
 def prepare_for_hub_threads() -> None:
@@ -47,7 +59,7 @@ def _patched_meanwhile(event: object) -> None:
 def _make_logging_native() -> None:
     module = cast("Any", logging)
     if not isinstance(module._lock, _NativeRLock):
-        module._lock = allocate_rlock()
+        module._lock = _LoggingLock()
         module.Handler.createLock = _create_native_lock
     for reference in list(module._handlerList):
         handler = reference()

@@ -130,6 +130,10 @@ class UdpSocket:
                 self._read_watcher.stop()
         return not self.is_closed
 
+    def wake_reader(self) -> None:
+        """Whoever is in `wait_readable` looks now: something was received elsewhere."""
+        self._readable.set()
+
     def send_all(self, datagrams: Iterable[tuple[bytes, Address]]) -> int:
         """Sends datagrams in order; those that the kernel does not take are dropped and counted.
 

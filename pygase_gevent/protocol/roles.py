@@ -24,7 +24,7 @@ from pygase_gevent.protocol.session_events import (
 )
 from pygase_gevent.protocol.statelink import StateInbox, StateOutbox
 from pygase_gevent.protocol.statesync import ReceivedState
-from pygase_gevent.protocol.stats import DropReason, SessionStats
+from pygase_gevent.protocol.stats import SessionStats
 
 CLOCK_REQUEST_BYTES: Final = 3
 
@@ -66,6 +66,10 @@ class Role:
     def accepts(self, parsed: Payload) -> bool:
         """Whether every frame may come from the other side."""
         raise NotImplementedError
+
+    def takes_names(self, parsed: Payload) -> bool:
+        """Take names that the peer tells of; False if they are none, and must not be acknowledged."""
+        return True
 
     def receive(self, parsed: Payload, now: float) -> None:
         """Take everything but messages."""
@@ -157,12 +161,11 @@ class ServerRole(Role):
 class ClientRole(Role):
     """Follows the server's state and clock, and collects tickets."""
 
-    __slots__ = ("_states", "_stats", "_ticket_numbers", "_welcome", "clock", "state")
+    __slots__ = ("_states", "_ticket_numbers", "_welcome", "clock", "state")
 
     def __init__(self, config: Config, stats: SessionStats) -> None:
         super().__init__(config)
         self._states: deque[SessionEvent] = deque(maxlen=config.recent_states)
-        self._stats = stats
         self._welcome: bytes | None = None
         self._ticket_numbers = ReceivedNumbers(64, may_skip=True)
         self.state = StateInbox(config, stats)
@@ -181,9 +184,11 @@ class ClientRole(Role):
     def accepts(self, parsed: Payload) -> bool:
         return parsed.state_ack < 0 and parsed.clock_request < 0
 
+    def takes_names(self, parsed: Payload) -> bool:
+        names = parsed.state_names
+        return names is None or self.state.receiver.names.receive(*names)
+
     def receive(self, parsed: Payload, now: float) -> None:
-        if parsed.state_names is not None and not self.state.receiver.names.receive(*parsed.state_names):
-            self._stats.drops[DropReason.BAD_NAMES] += 1
         if parsed.state_step is not None:
             self._add_state(self.state.receive_step(parsed.state_step))
         for part in parsed.states:

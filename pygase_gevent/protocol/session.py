@@ -291,7 +291,8 @@ class Session:
         if parsed.has_others and not self._role.accepts(parsed):
             stats.drops[DropReason.WRONG_DIRECTION] += 1
             return
-        if (parsed.has_named or parsed.event_names is not None) and not self._restore_names(parsed):
+        has_names = parsed.has_named or parsed.event_names is not None or parsed.state_names is not None
+        if has_names and not self._restore_names(parsed):
             stats.drops[DropReason.BAD_NAMES] += 1
             return
         if parsed.ack_largest >= 0 and not self._receive_ack(parsed, now):
@@ -310,6 +311,8 @@ class Session:
     def _restore_names(self, parsed: Payload) -> bool:
         """Take types of events that the peer tells of, and put them back where their numbers stand."""
         if parsed.event_names is not None and not self._event_names.receive(*parsed.event_names):
+            return False
+        if not self._role.takes_names(parsed):
             return False
         return not parsed.has_named or self._event_names.restore(parsed.messages)
 

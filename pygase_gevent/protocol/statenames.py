@@ -76,7 +76,7 @@ class StateNames:
     def _add_keys(self, node: SchemaNode) -> None:
         for key, child in node.children.items():
             if isinstance(child, SchemaNode):
-                if type(key) is str:
+                if type(key) is str and len(key.encode()) <= MAX_NAME_BYTES:
                     self._learned[key] = None
                 self._add_keys(child)
         if isinstance(node.rest, SchemaNode):
@@ -186,7 +186,7 @@ class KnownNames:
         if first > len(known):
             return False
         try:
-            entries = decode(data, config=self._config, max_items=self._config.max_event_items)
+            entries = decode(data, config=self._config, max_items=len(data))
             if type(entries) is not list or first + len(entries) > NAME_NUMBERS:
                 return False
             new: list[str | RecordLayout] = []

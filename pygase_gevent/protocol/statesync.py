@@ -37,6 +37,10 @@ ACK_MASK: Final = 0xFF_FFFF
 __all__ = ["EncodedState", "ReceivedState", "StateDrop", "StateEncoder", "StateReceiver", "StateSender"]
 
 
+MAX_EXPANSION: Final = 96
+"""A byte of a delta is no more than so many of a state: a number of a name of 255 bytes with its value."""
+
+
 class StateSender:
     """One client's side of the server's state: which state it has, and what to send it next.
 
@@ -61,6 +65,7 @@ class StateSender:
         """What was sent last will be of no use, so that another update is due at once."""
         self._sent: dict[int, int] = {}  # sent and not acknowledged, by what an acknowledgement says of each
         self._sent_at = 0.0
+        self._newest_sent = -1
         self._transfer: int | None = None  # `newest` of the transfer under way
         self._transfer_finished_at: float | None = None
         self._merge: _Merge | None = None
@@ -111,9 +116,10 @@ class StateSender:
         newest = encoded.newest
         if not self._sent:
             self._waiting_since = now
-        elif len(self._sent) >= self._config.max_states_in_flight:
+        elif len(self._sent) >= self._config.max_states_in_flight and newest & ACK_MASK not in self._sent:
             del self._sent[next(iter(self._sent))]
         self._sent[newest & ACK_MASK] = newest
+        self._newest_sent = newest
         self._sent_at = now
         self._is_chained = encoded.base is not None and encoded.base != self.base
         self._expected = newest
@@ -125,6 +131,8 @@ class StateSender:
     def receive_ack(self, newest: int, now: float) -> None:
         """Take a state acknowledgement, of which the lower 24 bits are enough. Nonsense is ignored."""
         acknowledged = self._sent.get(newest & ACK_MASK, -1)
+        if acknowledged < 0:  # so long ago that it is not remembered; the client may keep no older one
+            acknowledged = self._newest_sent - (self._newest_sent - newest & ACK_MASK)
         if acknowledged >= 0 and (self.base is None or acknowledged > self.base):
             self._move_base(acknowledged, now)
         if self._arrived >= 0 and self.base is not None and self._arrived > self.base:
@@ -373,7 +381,8 @@ class StateReceiver:
 
     def _size_bound(self, content: dict[str, Any], base: int | None, growth_bytes: int) -> int:
         """How large a state is at the most: its base's bound and the growth, or measured if need be."""
-        bound_bytes = growth_bytes if base is None else self._size_bounds[base] + growth_bytes
+        # Names that stand as numbers, and packed records, are longer in a state than on the wire.
+        bound_bytes = growth_bytes if base is None else self._size_bounds[base] + growth_bytes * MAX_EXPANSION
         return bound_bytes if bound_bytes <= self._config.max_state_bytes else len(pack(content))
 
     def _decode(self, base: int | None, blob: bytes) -> dict[str, Any]:
