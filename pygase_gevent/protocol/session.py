@@ -428,6 +428,10 @@ class Session:
         )
         if is_touched or not self.is_attached:
             return now
+        return self._next_packet_timer()
+
+    def _next_packet_timer(self) -> float:
+        """When the state, an acknowledgement or what is in flight wants to be looked at."""
         due = self._role.next_timer()
         connection = self._connection
         at = connection.received.ack_deadline
@@ -445,13 +449,7 @@ class Session:
             return self._housekeeping_at if messages.has_expiring else None
         # Every packet asks for this; hence the comparisons one by one.
         connection = self._connection
-        due = min(connection.last_sent_at + self._config.keepalive_s, self._role.next_timer())
-        at = connection.received.ack_deadline
-        if at is not None and at < due:
-            due = at
-        at = connection.recovery.next_timer()
-        if at is not None and at < due:
-            due = at
+        due = min(connection.last_sent_at + self._config.keepalive_s, self._next_packet_timer())
         at = messages.next_timer()
         if at is not None and at < due:
             due = at
