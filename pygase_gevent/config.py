@@ -192,6 +192,9 @@ class Config:
     one arrive among those of the next two."""
     max_client_states: int = 64
     """States a client keeps as possible bases: one second at the full rate."""
+    reordered_bases: int = 4
+    """States that a client keeps although the server has heard of a newer one: a path that reorders brings
+    updates on them after that."""
     max_states_in_flight: int = 256
     """States sent to a client and not acknowledged that are remembered: four seconds at the full rate."""
     state_distrust_s: float = 5.0
@@ -287,7 +290,7 @@ class Config:
     # --- quality --------------------------------------------------------------------------------
     bad_latency_s: float = 0.25
     """A smoothed round trip above this makes the quality 'bad' ..."""
-    bad_loss: float = 0.25
+    bad_loss: float = 0.4
     """... and so does a share of lost packets above this."""
 
     def __repr__(self) -> str:

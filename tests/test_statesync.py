@@ -190,8 +190,25 @@ def test_the_client_keeps_what_the_sender_may_fall_back_to():
     pair.acknowledge()
     pair.push(x=7)
     assert pair.carry(pair.next_update()).state.x == 7
-    assert pair.receiver.receive_part(9, 5, 0, 1, 0, b"\x80") is None  # 4 was forgotten
+    oldest_kept = 5 - CONFIG.reordered_bases
+    assert pair.receiver.receive_part(9, 9 - oldest_kept + 1, 0, 1, 0, b"\x80") is None
     assert pair.receiver.drops == {StateDrop.UNKNOWN_BASE: 1}
+
+
+def test_an_update_that_the_path_brings_late_still_finds_its_base():
+    pair = Pair(x=0)
+    pair.sender.handle_loss(pair.now)  # deltas stand on acknowledged states from here on
+    pair.carry(pair.next_update())
+    pair.acknowledge()
+    pair.push(x=1)
+    late = pair.next_update()
+    pair.push(x=2)
+    overtaking = pair.next_update()
+    assert late.base == overtaking.base == 0
+    assert pair.carry(late).state.x == 1
+    pair.acknowledge()
+    pair.receiver.handle_confirmed(1)  # the sender has heard of 1 before what it sent on 0 is here
+    assert pair.carry(overtaking).state.x == 2
 
 
 def test_what_is_not_acknowledged_for_long_is_sent_again_on_a_base_that_is():

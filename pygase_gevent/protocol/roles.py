@@ -92,6 +92,9 @@ class Role:
     def fill_state(self, packet: PacketBuilder) -> None:
         """Put in what goes after messages."""
 
+    def ride_along(self, packet: PacketBuilder) -> None:
+        """Repeat something in a packet that leaves anyway."""
+
     def next_timer(self) -> float:
         """When something is due."""
         return inf
@@ -149,6 +152,9 @@ class ServerRole(Role):
     def fill_state(self, packet: PacketBuilder) -> None:
         if self.state.has_parts:
             self.state.fill(packet)
+
+    def ride_along(self, packet: PacketBuilder) -> None:
+        self.state.ride_along(packet)
 
     def next_timer(self) -> float:
         due = self.state.next_timer()

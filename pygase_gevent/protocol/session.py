@@ -361,6 +361,8 @@ class Session:
             has_events, is_bulk = self._fill(packet, events_pass, bulk_passes, now)
             if packet.frames == 0 and not must_send:
                 break
+            if not packet.is_ack_eliciting:  # between two updates, as an acknowledgement
+                self._role.ride_along(packet)
             if connection.probes:
                 connection.probes -= 1
                 if not packet.is_ack_eliciting:

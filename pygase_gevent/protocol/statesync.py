@@ -63,6 +63,8 @@ class StateSender:
         self._is_chained = False  # what was sent last stands on a base that was not acknowledged
         self.must_resend = False
         """What was sent last will be of no use, so that another update is due at once."""
+        self.is_path_lossy = False
+        """Whether something had been lost lately when the last update was made."""
         self._sent: dict[int, int] = {}  # sent and not acknowledged, by what an acknowledgement says of each
         self._sent_at = 0.0
         self._newest_sent = -1
@@ -121,6 +123,7 @@ class StateSender:
         self._sent[newest & ACK_MASK] = newest
         self._newest_sent = newest
         self._sent_at = now
+        self.is_path_lossy = now < self._trusted_at
         self._is_chained = encoded.base is not None and encoded.base != self.base
         self._expected = newest
         if encoded.parts is None:
@@ -370,8 +373,12 @@ class StateReceiver:
         return ReceivedState(GameState.from_dict(newest, content), clock_us / 1e6)
 
     def handle_confirmed(self, newest: int) -> None:
-        """The sender has heard of this state. Its base never goes back, so nothing before is needed again."""
-        self._forget([known for known in self._states if known < newest])
+        """The sender has heard of this state, and its base never goes back.
+
+        Updates on earlier ones may still be on their way: a few of these stay, for a path that reorders.
+        """
+        earlier = [known for known in self._states if known < newest]
+        self._forget(earlier[: -self._config.reordered_bases])
 
     def _forget(self, numbers: list[int]) -> None:
         for number in numbers:
