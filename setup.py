@@ -32,6 +32,7 @@ MODULES = (
     "pygase_gevent/client_loop.py",
     "pygase_gevent/clients.py",
     "pygase_gevent/codec.py",
+    "pygase_gevent/config.py",
     "pygase_gevent/deadlines.py",
     "pygase_gevent/event.py",
     "pygase_gevent/exchange.py",

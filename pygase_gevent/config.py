@@ -7,7 +7,10 @@ that bounds a queue, a cache, a window or a retry. Units stand last in the names
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from pygase_gevent.errors import ArgumentError
 
@@ -97,9 +100,9 @@ class Config:
     # --- acknowledgement and loss (RFC 9002) ----------------------------------------------------
     ack_delay_s: float = 0.020
     """An acknowledgement leaves after this long, alone if need be; one frame of a 50 Hz game."""
-    max_ack_delay_s: float = 0.035
-    """... or with the next packet of a sender that keeps to a rate, if that is due within this: games of 30
-    to 50 Hz send no acknowledgements apart."""
+    max_ack_delay_s: float = 0.05
+    """... or with the next packet of a sender that keeps to a rate, if that is due within this: games of 25
+    to 50 Hz send no acknowledgements apart, also where a packet comes late."""
     ack_every_packets: int = 16
     """... or after this many packets that ask for one; a quarter of the 64-bit mask."""
     initial_rtt_s: float = 0.333
@@ -236,8 +239,8 @@ class Config:
     max_arrived: int = 2048
     """Datagrams taken out of the kernel's buffer beforehand; the rest waits there."""
     catch_up_s: float = 0.02
-    """Datagrams that wait are processed for this long before a timer is believed and others get their turn;
-    after a stall again and again, for as long as the stall was."""
+    """Datagrams that wait are processed for this long before a timer is believed, while others get their
+    turn; after a stall for as long as the stall was."""
     socket_buffer_bytes: int = 4 * 1024 * 1024
     """Asked of the kernel for each direction (it may grant less)."""
     dense_datagrams_per_s: float = 4000.0
@@ -295,12 +298,18 @@ class Config:
 
     def __repr__(self) -> str:
         """Only what differs from the defaults: signatures show it in `help`."""
-        changed = [
-            f"{name}={getattr(self, name)!r}"
+        return f"Config({', '.join(f'{name}={value!r}' for name, value in self._changed().items())})"
+
+    def __reduce__(self) -> tuple[Callable[[], Config], tuple[()]]:
+        """For `copy` and `pickle`: compiled, a frozen dataclass has nothing of its own for them."""
+        return partial(type(self), **self._changed()), ()
+
+    def _changed(self) -> dict[str, Any]:
+        return {
+            name: getattr(self, name)
             for name, field in self.__dataclass_fields__.items()
             if getattr(self, name) != field.default
-        ]
-        return f"Config({', '.join(changed)})"
+        }
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:

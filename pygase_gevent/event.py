@@ -91,14 +91,14 @@ class Event:
         return first_text(data, 3, (config or _DEFAULT_CONFIG).max_event_type_bytes)
 
     @classmethod
-    def from_bytes(cls, data: bytes, config: Config | None = None) -> Event:
-        """Decode an event.
+    def from_bytes(cls, data: bytes, config: Config | None = None, event_type: str = "") -> Event:
+        """Decode an event; `event_type` is what `peek_type` gave, if it was asked before.
 
         Raises:
             DecodeError: the bytes are not an event.
         """
         config = config or _DEFAULT_CONFIG
-        event = cls(first_text(data, 3, config.max_event_type_bytes))
+        event = cls(event_type or first_text(data, 3, config.max_event_type_bytes))
         event.handler_args, event.handler_kwargs = decode_event(data, config=config)
         event.size_bytes = len(data)
         return event

@@ -263,7 +263,7 @@ class Exchange:
                 if not events.wants(event_type):
                     self._count_unhandled(event_type)
                     continue
-                event = Event.from_bytes(message.body, config)
+                event = Event.from_bytes(message.body, config, event_type)
             except DecodeError:
                 self.counters.drop("malformed_event")
                 continue
@@ -307,7 +307,7 @@ class Exchange:
             if handler is None and not is_repeated:  # not worth decoding
                 self._count_unhandled(event_type)
                 return
-            event = Event.from_bytes(body, config)
+            event = Event.from_bytes(body, config, event_type)
         except DecodeError:
             self.counters.drop("malformed_event")
             return

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from typing import Any
+from typing import Any, Final
 
 from pygase_gevent.config import Config
 from pygase_gevent.errors import NotRunningError, QueueFullError
@@ -28,6 +28,10 @@ from pygase_gevent.protocol.address import Address
 from pygase_gevent.runners import HandlerRunners
 
 logger = logging.getLogger(__name__)
+
+ONE_ROUND_S: Final = 1e-9
+"""A sleep after which greenlets, timers and sockets have had their turn, and the hub did not rest. (A sleep
+of 0 lets greenlets run, but no timers and sockets.)"""
 
 
 class NetworkLoop:
@@ -57,6 +61,7 @@ class NetworkLoop:
         self._arrivals = 0
         self._arrivals_since = environment.now()
         self._is_dense = False
+        self.is_behind = False  # whether more has arrived than was taken last
         on_fork(self._after_fork)
 
     # --- what server and client do differently --------------------------------------------------
@@ -122,6 +127,7 @@ class NetworkLoop:
         if self._receiver is not None:
             self._receiver.kill(block=False)
             self._receiver = None
+        self.is_behind = False
 
     def send_now(self) -> None:
         """Send without waiting for the turn; for what is said last."""
@@ -159,8 +165,10 @@ class NetworkLoop:
                 self._receive(socket, self.environment.now() + self.config.receive_batch_s)
             except Exception:
                 logger.exception("taking what arrived failed; this is a bug in pygase_gevent")
-            if self._is_dense or self._arrived:
-                # A sleep of 0 would let other greenlets run, but neither timers nor sockets.
+            self.request_turn()
+            if self.is_behind:
+                self.environment.sleep(ONE_ROUND_S)
+            elif self._is_dense:
                 self.environment.sleep(self.config.dense_interval_s)
 
     def _receive(self, socket: UdpSocket, until: float) -> bool:
@@ -170,6 +178,7 @@ class NetworkLoop:
         if not arrived:
             arrived.extend(socket.receive_batch(config.receive_batch, config.receive_batch_s))
         if not arrived:
+            self.is_behind = False
             return False
         now, unix_time = environment.now(), environment.unix_time()
         count = 0
@@ -184,7 +193,7 @@ class NetworkLoop:
             if now >= until:
                 break
         self.take_arrivals(now)
-        self.request_turn()
+        self.is_behind = bool(arrived) or count >= config.receive_batch
         self._arrivals += count
         elapsed = now - self._arrivals_since
         if elapsed >= config.dense_window_s:
@@ -218,16 +227,15 @@ class NetworkLoop:
     def _has_caught_up(self, socket: UdpSocket) -> bool:
         """Whoever was stopped for seconds must hear what waits before it judges silence.
 
-        Others get their turn meanwhile, and it takes no longer than the stop was, so that a flood holds up
-        no timer.
+        Batch after batch, between which others get their turn; and it takes no longer than the stop was, so
+        that a flood holds up no timer.
         """
-        now = self.environment.now()
-        until = now + self.config.catch_up_s
-        while now < until:
-            if self._receiver is None or not self._receive(socket, until):
-                return True
-            now = self.environment.now()
-        return now >= self._catch_up_until
+        if self._receiver is None:
+            return True
+        until = self.environment.now() + self.config.receive_batch_s
+        if not self._receive(socket, until) or not self.is_behind:
+            return True
+        return self.environment.now() >= self._catch_up_until
 
     def _arm_core_timer(self, now: float) -> None:
         due = self.next_core_timer()

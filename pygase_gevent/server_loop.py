@@ -97,6 +97,7 @@ class ServerLoop(NetworkLoop):
         self._deadlines = Deadlines(environment.timer(self._deadline_reached))
         self._leaving: list[Client] = []
         self._leaving_timer = environment.timer(self._forget_idle)
+        self._calm_s = min(config.max_ack_delay_s, config.max_probe_timeout_s, config.keepalive_s)
         self._pusher = StatePusher(environment, config, store, encoder, self.wake)
 
     # --- life -----------------------------------------------------------------------------------
@@ -204,15 +205,21 @@ class ServerLoop(NetworkLoop):
                     self.send(core.datagrams_to_send())
                     self.make_room()
             self._take_core_events(now)
-        self._deadlines.set_timer(now)
+        if not self.is_behind:
+            self._deadlines.set_timer(now)
         return core.datagrams_to_send()
 
     # --- inside ---------------------------------------------------------------------------------
 
     def _handle_deadlines(self, now: float) -> bool:
-        """Let time pass for the sessions whose time has come; whether there were any."""
+        """Let time pass for the sessions whose time has come; whether there were any.
+
+        While datagrams wait their answers may be among them, and the states of the next step take
+        acknowledgements along: then it comes a little later.
+        """
         is_any = False
-        for client in self._deadlines.take_due(now):
+        patience_s = self.config.catch_up_s if self.is_behind else 0.0
+        for client in self._deadlines.take_due(now - patience_s):
             peer = client.peer
             due = peer.session.next_timer()
             if due is None or peer.disconnect_reason is not None:
@@ -235,7 +242,11 @@ class ServerLoop(NetworkLoop):
             self._core.flush(client.peer, now)
             if client.peer.events:
                 self._take_session_events(client)
-            due = client.peer.session.next_timer()
+            session = client.peer.session
+            # Nearly always: what was entered some packets ago comes first, whatever these have moved on.
+            if session.is_calm and self._deadlines.is_near(client, now + self._calm_s):
+                return
+            due = session.next_timer()
             if due is not None and client.peer.disconnect_reason is None:
                 self._deadlines.enter(client, due)
         except Exception:

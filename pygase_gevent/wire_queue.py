@@ -56,7 +56,8 @@ class WireQueue:
         What no client sent (its address is `None`) is bounded with all others only.
         """
         with self._lock:
-            queue, taken = self._waiting.get(client), self._taken.get(client)
+            queue = self._waiting.get(client)
+            taken = self._taken.get(client) if self._taken else None
             if queue is not None or (taken is not None and taken.items):
                 waiting = size_bytes = 0
                 for part in (queue, taken):

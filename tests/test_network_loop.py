@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
@@ -92,6 +93,17 @@ def test_a_flood_holds_up_no_timer() -> None:
         loop.use_timer(0.01)
         until(lambda: loop.timers)
         assert loop.timers[0] < 200
+
+
+def test_a_timer_that_waits_for_what_has_arrived_leaves_others_their_turn() -> None:
+    with costly_loop() as (loop, send):
+        send([b"costly"] * 100)
+        loop.use_timer(0.001)
+        turns = [0]
+        while not loop.timers:
+            gevent.sleep(0.001)
+            turns.append(len(loop.received))
+        assert max(b - a for a, b in itertools.pairwise(turns)) <= 4
 
 
 def test_after_a_stall_what_waits_is_heard_before_the_timer() -> None:

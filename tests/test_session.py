@@ -808,3 +808,15 @@ def test_two_sides_that_keep_a_rate_send_no_acknowledgements_apart() -> None:
         pair.run(0.025)
     for side, sent in zip(sides, before, strict=True):
         assert side.session.stats.packets_sent - sent <= 84  # the clock is asked for, too
+
+
+def test_a_side_whose_steps_come_late_sends_no_acknowledgements_apart_either() -> None:
+    pair = Pair(link=LinkConditions(delay_s=0.0307))
+    pair.run(1.0)
+    before = pair.server.session.stats.packets_sent
+    for step in range(90):
+        pair.send(pair.client, b"40 Hz")
+        if step % 3:
+            pair.send(pair.server, b"as far as it keeps up")
+        pair.run(0.025)
+    assert pair.server.session.stats.packets_sent - before <= 60 + 4

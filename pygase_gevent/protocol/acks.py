@@ -87,8 +87,7 @@ class ReceivedPackets:
         """Say something soon although nothing new was recorded."""
         if self.ack_deadline is None:
             soon, next_send_at = now + self._delay_s, self.next_send_at
-            waits = soon < next_send_at <= now + self._max_delay_s
-            self.ack_deadline = next_send_at if waits else soon
+            self.ack_deadline = min(next_send_at, now + self._max_delay_s) if soon < next_send_at else soon
 
     def delay_s(self, now: float) -> float:
         """How long the largest received payload has waited for its acknowledgement."""

@@ -17,8 +17,10 @@ PING: Final = b"\x01"
 SAME_BURST_S: Final = 0.001
 """Packets closer than this are one send of several packets."""
 INTERVAL_WEIGHT: Final = 1 / 8
-INTERVAL_SLACK: Final = 1.25
+INTERVAL_SLACK: Final = 2.0
 """So much later than at its rate a sender may be, and still takes an acknowledgement along."""
+PAUSE_INTERVALS: Final = 4
+"""Silence of so many of the longest intervals is a pause, which says nothing of the rate."""
 
 
 class Connection:
@@ -163,10 +165,11 @@ class Connection:
         if interval_s < SAME_BURST_S:
             return
         self._last_full_at = now
-        if interval_s > self._config.max_ack_delay_s:
-            self._send_interval_s = 0.0
-            self.received.next_send_at = 0.0
-            return
+        max_delay_s = self._config.max_ack_delay_s
         known_s = self._send_interval_s or interval_s
-        self._send_interval_s = known_s + (interval_s - known_s) * INTERVAL_WEIGHT
-        self.received.next_send_at = now + self._send_interval_s * INTERVAL_SLACK
+        if interval_s > max_delay_s * PAUSE_INTERVALS:
+            self._send_interval_s = 0.0
+        else:
+            self._send_interval_s = known_s + (interval_s - known_s) * INTERVAL_WEIGHT
+        keeps_rate = 0.0 < self._send_interval_s <= max_delay_s
+        self.received.next_send_at = now + self._send_interval_s * INTERVAL_SLACK if keeps_rate else 0.0
