@@ -160,7 +160,7 @@ class NetworkLoop:
     # --- inside ---------------------------------------------------------------------------------
 
     def _receive_loop(self, socket: UdpSocket) -> None:
-        while self._arrived or socket.wait_readable():
+        while self.is_behind or self._arrived or socket.wait_readable():
             try:
                 self._receive(socket, self.environment.now() + self.config.receive_batch_s)
             except Exception:
@@ -175,7 +175,8 @@ class NetworkLoop:
         """Give datagrams to the core, one batch and no longer than `until`; whether there were any."""
         environment, config = self.environment, self.config
         arrived = self._arrived
-        if not arrived:
+        is_fresh = not arrived
+        if is_fresh:
             arrived.extend(socket.receive_batch(config.receive_batch, config.receive_batch_s))
         if not arrived:
             self.is_behind = False
@@ -193,7 +194,8 @@ class NetworkLoop:
             if now >= until:
                 break
         self.take_arrivals(now)
-        self.is_behind = bool(arrived) or count >= config.receive_batch
+        # Of a rest that was taken beforehand the kernel may have more.
+        self.is_behind = bool(arrived) or not is_fresh or count >= config.receive_batch
         self._arrivals += count
         elapsed = now - self._arrivals_since
         if elapsed >= config.dense_window_s:

@@ -167,19 +167,6 @@ def test_an_update_that_arrived_and_was_not_applied_counts_as_a_loss():
     assert not pair.sender.must_resend
 
 
-def test_an_update_whose_acknowledged_base_the_client_let_go_of_is_followed_by_another_at_once():
-    pair = Pair(x=0)
-    pair.sync()
-    pair.sender.handle_loss(pair.now)
-    pair.push(x=1)
-    pair.next_update()
-    pair.receiver._forget([0])  # as one does that has room for few states
-    pair.sender.handle_arrival(1)
-    pair.sender.receive_ack(0, pair.now)
-    assert pair.sender.must_resend
-    assert pair.sender.next_timer() <= pair.now
-
-
 def test_an_update_that_arrived_and_was_applied_counts_as_none():
     pair, updates = chained(3)
     for encoded in updates[:2]:

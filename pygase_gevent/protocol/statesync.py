@@ -140,7 +140,6 @@ class StateSender:
             self._move_base(acknowledged, now)
         if self._arrived >= 0 and self.base is not None and self._arrived > self.base:
             self.handle_loss(now)  # it arrived and was not applied: its base is missing
-            self.must_resend = self.must_resend or self._arrived == self._newest_sent
             self._arrived = self.base
 
     def _move_base(self, acknowledged: int, now: float) -> None:
