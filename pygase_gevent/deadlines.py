@@ -44,10 +44,6 @@ class Deadlines:
             else:
                 clients.append(client)
 
-    def is_near(self, client: Client, until: float) -> bool:
-        """Whether this client is looked at until then anyway."""
-        return NEVER < client.deadline <= until * TICKS_PER_S
-
     def take_due(self, now: float) -> list[Client]:
         """The clients whose deadlines have been reached; they have none any more."""
         due: list[Client] = []

@@ -193,9 +193,9 @@ class NetworkLoop:
             now = environment.now()
             if now >= until:
                 break
-        self.take_arrivals(now)
         # Of a rest that was taken beforehand the kernel may have more.
         self.is_behind = bool(arrived) or not is_fresh or count >= config.receive_batch
+        self.take_arrivals(now)
         self._arrivals += count
         elapsed = now - self._arrivals_since
         if elapsed >= config.dense_window_s:

@@ -76,7 +76,6 @@ class Outbox:
         "_calls",
         "_config",
         "_events",
-        "_has_left",
         "_is_announced",
         "_label",
         "_lock",
@@ -96,7 +95,6 @@ class Outbox:
         self._calls = _Line()
         self._callbacks_due = 0
         self._is_announced = False
-        self._has_left = False  # whether the session could not take all
         self._refused: OutgoingMessage | None = None
         self._session: Session | None = None
 
@@ -150,7 +148,9 @@ class Outbox:
     @property
     def has_work(self) -> bool:
         """Whether `move_to_session` may have something to do."""
-        return self._is_announced or self._has_left or self._refused is not None
+        return bool(
+            self._is_announced or self._events.messages or self._calls.messages or self._refused is not None
+        )
 
     def callback_due(self) -> None:
         """A message was acknowledged, and its callback waits: its room is taken until that begins."""
@@ -171,14 +171,12 @@ class Outbox:
         """The hub looks here for the first time: earlier wakes went nowhere, and time stood still."""
         with self._lock:
             self._is_announced = False
-            self._has_left = self._has_messages()
         self._refused = None
 
     def clear(self) -> None:
         """Discard what waits here."""
         with self._lock:
             self._events, self._calls = _Line(), _Line()
-            self._has_left = False
 
     def move_to_session(self, now: float | None = None) -> None:
         """Hand everything over to the session, in order.
@@ -193,15 +191,11 @@ class Outbox:
             self._is_announced = False
         self._move(self._events, session, now)
         self._move(self._calls, session, now)
-        self._has_left = self._has_messages()
         refused = self._refused
         if refused is not None and self._has_event_room(refused):
             self._refused = None
 
     # --- inside ---------------------------------------------------------------------------------
-
-    def _has_messages(self) -> bool:
-        return bool(self._events.messages or self._calls.messages)
 
     def _has_event_room(self, message: OutgoingMessage) -> bool:
         session = self._session

@@ -97,7 +97,6 @@ class ServerLoop(NetworkLoop):
         self._deadlines = Deadlines(environment.timer(self._deadline_reached))
         self._leaving: list[Client] = []
         self._leaving_timer = environment.timer(self._forget_idle)
-        self._calm_s = min(config.max_ack_delay_s, config.max_probe_timeout_s, config.keepalive_s)
         self._pusher = StatePusher(environment, config, store, encoder, self.wake)
 
     # --- life -----------------------------------------------------------------------------------
@@ -242,11 +241,7 @@ class ServerLoop(NetworkLoop):
             self._core.flush(client.peer, now)
             if client.peer.events:
                 self._take_session_events(client)
-            session = client.peer.session
-            # Nearly always: what was entered some packets ago comes first, whatever these have moved on.
-            if session.is_calm and self._deadlines.is_near(client, now + self._calm_s):
-                return
-            due = session.next_timer()
+            due = client.peer.session.next_timer()
             if due is not None and client.peer.disconnect_reason is None:
                 self._deadlines.enter(client, due)
         except Exception:

@@ -56,8 +56,7 @@ class WireQueue:
         What no client sent (its address is `None`) is bounded with all others only.
         """
         with self._lock:
-            queue = self._waiting.get(client)
-            taken = self._taken.get(client) if self._taken else None
+            queue, taken = self._waiting.get(client), self._taken.get(client)
             if queue is not None or (taken is not None and taken.items):
                 waiting = size_bytes = 0
                 for part in (queue, taken):

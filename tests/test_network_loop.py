@@ -26,6 +26,7 @@ class CostlyLoop(NetworkLoop):
         super().__init__(current_environment(), Config())
         self.received: list[bytes] = []
         self.timers: list[int] = []
+        self.cost_s = COST_S
         self._due_at: float | None = None
 
     def use_timer(self, due_in_s: float) -> None:
@@ -35,7 +36,7 @@ class CostlyLoop(NetworkLoop):
     def receive_datagram(self, data: bytes, address: Address, now: float, unix_time: int) -> None:
         if data == b"bad":
             raise RuntimeError("no")
-        ends_at = monotonic() + COST_S
+        ends_at = monotonic() + self.cost_s
         while monotonic() < ends_at:
             pass
         self.received.append(data)
@@ -117,6 +118,28 @@ def test_after_a_stall_what_waits_is_heard_before_the_timer() -> None:
             pass
         until(lambda: loop.timers)
         assert loop.timers == [30]
+
+
+def test_after_a_stall_all_is_heard_that_waits_in_the_kernel() -> None:
+    with costly_loop() as (loop, send):
+        loop.cost_s = 0.001  # so that what a batch leaves is gone before the next one
+        loop.use_timer(0.01)
+        gevent.sleep(0)  # the turn arms the timer
+        gevent.sleep(0)
+        send([b"cheap"] * 150)
+        ends_at = monotonic() + 2.0
+        while monotonic() < ends_at:
+            pass
+        until(lambda: loop.timers)
+        assert loop.timers == [150]
+
+
+def test_who_took_exactly_a_batch_is_not_behind_for_ever() -> None:
+    with costly_loop() as (loop, send):
+        loop.cost_s = 0.0
+        send([b"free"] * loop.config.receive_batch)
+        until(lambda: len(loop.received) == loop.config.receive_batch)
+        until(lambda: not loop.is_behind)
 
 
 def until(condition: Callable[[], object]) -> None:

@@ -86,8 +86,7 @@ class ReceivedPackets:
     def ask_for_ack(self, now: float) -> None:
         """Say something soon although nothing new was recorded."""
         if self.ack_deadline is None:
-            soon, next_send_at = now + self._delay_s, self.next_send_at
-            self.ack_deadline = min(next_send_at, now + self._max_delay_s) if soon < next_send_at else soon
+            self.ack_deadline = max(now + self._delay_s, min(self.next_send_at, now + self._max_delay_s))
 
     def delay_s(self, now: float) -> float:
         """How long the largest received payload has waited for its acknowledgement."""

@@ -391,11 +391,6 @@ class MessageSender(MessageOwner):
         self._timeouts.clear()
         self.redundancy.forget()
 
-    @property
-    def has_timeouts(self) -> bool:
-        """Whether a retried message may time out."""
-        return self._timeouts.has_any
-
     def next_timer(self) -> float | None:
         """When a retried message times out (never later than 1 s after it left)."""
         return self._timeouts.next_timer()

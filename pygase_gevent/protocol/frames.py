@@ -8,7 +8,7 @@ with one bad frame is bad as a whole.
 from __future__ import annotations
 
 import struct
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from pygase_gevent.errors import DecodeError
 from pygase_gevent.protocol.layout import (
@@ -183,10 +183,6 @@ class CloseFrame(NamedTuple):
     flags: int
 
 
-_NONE_YET: Final[list[Any]] = []
-"""What most payloads have of most frames; replaced where there are some, never filled."""
-
-
 class Payload:
     """A parsed payload. `ack_largest` is -1 without an acknowledgement, else 24 bits wide."""
 
@@ -223,12 +219,12 @@ class Payload:
         self.clock_request = -1
         self.clock_answer: ClockAnswerFrame | None = None
         self.state_ack = -1
-        self.tickets: list[tuple[int, bytes]] = _NONE_YET
+        self.tickets: list[tuple[int, bytes]] = []
         self.event_names: tuple[int, bytes] | None = None
         self.state_names: tuple[int, bytes] | None = None
         self.state_step: StateStepFrame | None = None
-        self.states: list[StateFrame] = _NONE_YET
-        self.state_fragments: list[StateFragmentFrame] = _NONE_YET
+        self.states: list[StateFrame] = []
+        self.state_fragments: list[StateFragmentFrame] = []
         self.messages: list[MessageFrame] = []
 
 
@@ -413,8 +409,7 @@ def _parse_control(payload: bytes, offset: int, parsed: Payload) -> int:
         start = offset + 11
         end = start + fragment_size(index, count, total_bytes)
         data = _slice(payload, start, end)
-        fragment = StateFragmentFrame(transfer, index, count, total_bytes, data)
-        parsed.state_fragments = [*parsed.state_fragments, fragment]
+        parsed.state_fragments.append(StateFragmentFrame(transfer, index, count, total_bytes, data))
         return end
     if frame_type == FrameType.CLOCK_ANSWER:
         _, number, clock_us, hold_us = CLOCK_ANSWER_LAYOUT.unpack_from(payload, offset)
@@ -434,7 +429,7 @@ def _parse_control(payload: bytes, offset: int, parsed: Payload) -> int:
     if frame_type == FrameType.TICKET:
         _, number, length = TICKET_LAYOUT.unpack_from(payload, offset)
         blob = _slice(payload, offset + 7, offset + 7 + length)
-        parsed.tickets = [*parsed.tickets, (number, blob)]
+        parsed.tickets.append((number, blob))
         return offset + 7 + len(blob)
     raise DecodeError("unknown frame type")
 
@@ -473,7 +468,7 @@ def _parse_state(
         start += 8
     end = start + length
     data = _slice(payload, start, end)
-    parsed.states = [*parsed.states, StateFrame(newest, distance, index, count, clock_us, data)]
+    parsed.states.append(StateFrame(newest, distance, index, count, clock_us, data))
     return end
 
 

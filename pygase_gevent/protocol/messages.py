@@ -310,11 +310,6 @@ class RetryTimeouts:
             deadlines = self._deadlines = deque()
         deadlines.append((now + self._after_s, message, message.sent_count))
 
-    @property
-    def has_any(self) -> bool:
-        """Whether `next_timer` has one."""
-        return bool(self._deadlines)
-
     def next_timer(self) -> float | None:
         """When the next one times out."""
         return self._deadlines[0][0] if self._deadlines else None

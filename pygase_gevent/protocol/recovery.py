@@ -209,10 +209,6 @@ class Recovery:
         self._last_ack_largest, self._last_ack_mask = largest, mask
         if self._recently_lost:
             self._find_spurious_losses(largest, mask, now)
-        sent = self._sent
-        if mask == ALL_RECEIVED and sent and sent[0].sequence == largest and sent[0].state == OUTSTANDING:
-            self._take_oldest(largest, ack_delay_s, now)  # as nearly always
-            return True
         acked = self._take_acked(largest, mask)
         if not acked:
             return True
@@ -332,29 +328,6 @@ class Recovery:
     def _persistent_congestion_s(self) -> float:
         return self._round_trip.probe_timeout_s * PERSISTENT_CONGESTION_PERIODS
 
-    def _take_oldest(self, largest: int, ack_delay_s: float, now: float) -> None:
-        """The oldest packet in flight arrived, and it is the largest acknowledged."""
-        packet = self._sent.pop(0)
-        self._take(packet)
-        if packet.is_ack_eliciting:
-            self._round_trip.add_sample(max(now - packet.sent_at, 1e-6), ack_delay_s)
-        if largest > self._largest_acked:
-            self._largest_acked = largest
-        if packet.sent_at > self.newest_acked_sent_at:
-            self.newest_acked_sent_at = packet.sent_at
-        self.probe_count = 0
-        self._loss_time = None
-        for item in packet.items:
-            item.on_acked(now)
-
-    def _take(self, packet: SentPacket) -> None:
-        packet.state = ACKED
-        if packet.is_ack_eliciting:
-            self._eliciting_in_flight -= 1
-            self.lost_share -= self.lost_share * LOSS_WEIGHT
-        if packet.bulk_bytes:
-            self._congestion.packet_acked(packet.bulk_bytes, packet.sent_at, packet.was_limited)
-
     def _take_acked(self, largest: int, mask: int) -> list[SentPacket]:
         acked: list[SentPacket] = []
         oldest = largest - MASK_BITS
@@ -368,8 +341,13 @@ class Recovery:
             has_arrived = is_whole or sequence == largest or mask >> (largest - 1 - sequence) & 1
             if sequence < oldest or not has_arrived:
                 continue
-            self._take(packet)
+            packet.state = ACKED
             acked.append(packet)
+            if packet.is_ack_eliciting:
+                self._eliciting_in_flight -= 1
+                self.lost_share -= self.lost_share * LOSS_WEIGHT
+            if packet.bulk_bytes:
+                self._congestion.packet_acked(packet.bulk_bytes, packet.sent_at, packet.was_limited)
         return acked
 
     def _take_off_lost(self, lost: list[SentPacket], now: float) -> None:

@@ -444,21 +444,6 @@ class Session:
             due = at
         return due
 
-    @property
-    def is_calm(self) -> bool:
-        """After sending: whether it waits for nothing but what the peer says.
-
-        No probe timeout is nearer than `Config.max_ack_delay_s` then. What the next datagram wants to be done
-        sooner `due_after_receiving` tells.
-        """
-        messages = self._messages
-        return not (
-            messages.has_work
-            or messages.has_timeouts
-            or self._transfers.has_work
-            or self._control.close_at is not None
-        )
-
     def next_timer(self) -> float | None:
         """When `handle_timer`, and `send_payloads` after it, is due; None for never."""
         messages = self._messages

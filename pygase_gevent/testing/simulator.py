@@ -47,8 +47,7 @@ CONVERGE_ON_A_BAD_LINE_S = 0.5
 """... and so much later where a line loses or delays some packets even when it is well: what completes the
 state may be among them, and comes again after a probe timeout."""
 FIRST_WINDOW_BYTES = 12_000
-"""What leaves of a large state, and of large events beside it, in the first round trip; the window doubles
-with each."""
+"""What leaves of a large state in the first round trip; the window doubles with each."""
 SETTLE_STEP_S = 0.25
 
 
@@ -206,10 +205,7 @@ class Simulation:
             checker.look()
 
     def _time_to_converge(self) -> float:
-        server = self.world.server
-        size = len(pack(server.store.get_game_state().to_dict()))
-        # Large events that wait share the window with a large state.
-        size += max((peer.session.queued_bytes for peer in server.core.sessions.values()), default=0)
+        size = len(pack(self.world.server.store.get_game_state().to_dict()))
         round_trips = CONVERGE_ROUND_TRIPS + ceil(log2(1 + size / FIRST_WINDOW_BYTES))
         line = self.options.line
         is_bad = any((line.loss, line.corrupt, line.truncate, line.burst_start, line.reorder))
