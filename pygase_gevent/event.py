@@ -98,7 +98,8 @@ class Event:
             DecodeError: the bytes are not an event.
         """
         config = config or _DEFAULT_CONFIG
-        event = cls(event_type or first_text(data, 3, config.max_event_type_bytes))
+        event_type = event_type or first_text(data, 3, config.max_event_type_bytes)
+        event = Event(event_type) if cls is Event else cls(event_type)
         event.handler_args, event.handler_kwargs = decode_event(data, config=config)
         event.size_bytes = len(data)
         return event
@@ -186,19 +187,15 @@ class Handler:
         self, args: list[Any], kwargs: dict[str, Any], client_address: object, game_state: object, dt: float
     ) -> Any:
         """The same with all of the library's arguments, as the game loop has them: once for each event."""
-        given = kwargs.copy()
+        given: dict[str, Any] = {}
+        if kwargs:
+            given = {name: value for name, value in kwargs.items() if name not in _LIBRARY_NAMES}
         if self._takes_client_address:
             given["client_address"] = client_address
-        elif "client_address" in given:
-            del given["client_address"]
         if self.takes_game_state:
             given["game_state"] = game_state
-        elif "game_state" in given:
-            del given["game_state"]
         if self._takes_dt:
             given["dt"] = dt
-        elif "dt" in given:
-            del given["dt"]
         return self.function(*args, **given)
 
 

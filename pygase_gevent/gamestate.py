@@ -276,6 +276,9 @@ class GameStateStore:
         state_schema: what precision numbers of the state need; see `schema`.
         config: for `update_cache_size`, `max_state_bytes` and the limits of data.
 
+    Attributes:
+        snapshot: the current state and its content version, a number that grows when content changes.
+
     Raises:
         ArgumentTypeError: the initial state is no `GameState`, or the schema none.
         ArgumentError: the schema has what cannot be.
@@ -301,8 +304,8 @@ class GameStateStore:
         self._lock = allocate_lock()
         self._size_bound_bytes = 0
         self._check_size(content, len(pack(content)))
-        # State and content version; one tuple, replaced as a whole, so that readers need no lock.
-        self._snapshot = (GameState.from_dict(state.time_order, content), 0)
+        # One tuple, replaced as a whole, so that readers need no lock.
+        self.snapshot: tuple[GameState, int] = (GameState.from_dict(state.time_order, content), 0)
         self._updates: deque[GameStateUpdate] = deque(maxlen=self._config.update_cache_size)
         self._callbacks: tuple[Callable[[], object], ...] = ()
         # Merges made for the newest state: its time_order, and changes by base.
@@ -310,11 +313,7 @@ class GameStateStore:
 
     def get_game_state(self) -> GameState:
         """Return the current state. It is for reading, and stays as it is."""
-        return self._snapshot[0]
-
-    def snapshot(self) -> tuple[GameState, int]:
-        """Return the current state and its content version, a number that grows when content changes."""
-        return self._snapshot
+        return self.snapshot[0]
 
     def get_update_cache(self) -> list[GameStateUpdate]:
         """Return the latest updates, oldest first, without the parts of them that changed nothing."""
@@ -338,13 +337,13 @@ class GameStateStore:
         changes = self.schema.conform(update.__dict__)
         size_bytes = len(pack(changes))
         with self._lock:
-            state, version = self._snapshot
+            state, version = self.snapshot
             time_order = state.time_order + 1
             content, effective = reduce_changes(state.__dict__, changes)
             # An update can also make the headers of dicts larger, by no more than its own size.
             self._check_size(content, 2 * size_bytes)
             self._updates.append(GameStateUpdate.from_dict(time_order, effective))
-            self._snapshot = (
+            self.snapshot = (
                 GameState.from_dict(time_order, content),
                 version + (content is not state.__dict__),
             )
@@ -362,7 +361,7 @@ class GameStateStore:
         """
         with self._lock:
             updates = list(self._updates)
-        if base == newest == self._snapshot[0].time_order:
+        if base == newest == self.snapshot[0].time_order:
             return GameStateUpdate.from_dict(newest, {})
         if not updates or not updates[0].time_order - 1 <= base <= newest <= updates[-1].time_order:
             return None

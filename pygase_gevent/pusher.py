@@ -57,7 +57,7 @@ class StatePusher:
         if not self._is_published:
             return []
         self._is_published = False
-        version = self._content_version = self._store.snapshot()[1]
+        version = self._content_version = self._store.snapshot[1]
         self._have_all = True
         due: list[Client] = []
         next_at = None
@@ -77,7 +77,7 @@ class StatePusher:
 
     def push(self, client: Client, now: float) -> None:
         """Queue the newest state for one client now."""
-        self._push(client, self._store.snapshot()[1], now)
+        self._push(client, self._store.snapshot[1], now)
 
     def _push(self, client: Client, version: int, now: float) -> None:
         session = client.peer.session
@@ -94,7 +94,7 @@ class StatePusher:
 
     def _published(self) -> None:
         """Called by the store in the publishing thread."""
-        if self._have_all and self._store.snapshot()[1] == self._content_version:
+        if self._have_all and self._store.snapshot[1] == self._content_version:
             return
         if not self._is_published:
             self._is_published = True

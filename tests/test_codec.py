@@ -5,11 +5,12 @@ import enum
 import pickle
 import random
 
+import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pygase_gevent.codec import DELETE, Replace, copy_value, decode, encode
+from pygase_gevent.codec import DELETE, Replace, copy_value, decode, decode_event, encode
 from pygase_gevent.config import Config
 from pygase_gevent.errors import DecodeError, SerializationError
 
@@ -230,3 +231,27 @@ def test_whatever_decodes_can_be_encoded(data):
     except DecodeError:
         return
     encode(value, config=CONFIG)
+
+
+SCALARS = [0, 1, 127, 128, 255, 256, 65535, -1, -32, -33, -128, -129, -32768, None, True, False, 0.5, -1e300]
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 15])
+def test_an_event_with_few_scalars_is_read_as_msgpack_reads_it(count):
+    for start in range(len(SCALARS)):
+        args = (SCALARS[start:] + SCALARS)[:count]
+        data = msgpack.packb(["MOVE", args, {}])
+        decoded = decode_event(data, config=Config())
+        assert [(type(value), value) for value in decoded[0]] == [(type(value), value) for value in args]
+        assert decoded[1] == {}
+        for size in range(len(data)):
+            with pytest.raises(DecodeError):
+                decode_event(data[:size], config=Config())
+        with pytest.raises(DecodeError):
+            decode_event(data + b"\x80", config=Config())
+
+
+@pytest.mark.parametrize("value", [65536, -32769, 2**64 - 1, "text", b"bytes", [1], {"a": 1}])
+def test_an_event_with_anything_else_among_few_scalars_is_read_as_well(value):
+    data = msgpack.packb(["MOVE", [1, value, 2.5], {}])
+    assert decode_event(data, config=Config()) == ([1, value, 2.5], {})

@@ -353,14 +353,14 @@ def test_every_push_gets_the_next_time_order():
 
 def test_an_update_that_changes_nothing_shares_the_content():
     store = GameStateStore(GameState(a={"b": [1, {"c": 2}]}))
-    before, version = store.snapshot()
+    before, version = store.snapshot
     store.push_update(GameStateUpdate(0, a={"b": [1, {"c": 2}]}, gone=TO_DELETE))
-    after, same_version = store.snapshot()
+    after, same_version = store.snapshot
     assert (after.time_order, same_version) == (1, version)
     assert after.a is before.a
     assert store.merged_update(0, 1) == GameStateUpdate(1)
     store.push_update(GameStateUpdate(0, a={"b": [1, {"c": 2.0}]}))
-    assert store.snapshot()[1] > version
+    assert store.snapshot[1] > version
 
 
 def test_the_cache_is_bounded_and_says_so():

@@ -188,9 +188,9 @@ class _SyncedStore(gamestate.GameStateStore):
             owner.after_fork()
 
     def _push(self, update: gamestate.GameStateUpdate) -> None:
-        before = self.snapshot()[1]
+        before = self.snapshot[1]
         super().push_update(update)
-        state, version = self.snapshot()
+        state, version = self.snapshot
         if version != before:
             self.content_time_order = state.time_order
 

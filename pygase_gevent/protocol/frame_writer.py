@@ -16,7 +16,6 @@ from pygase_gevent.protocol.layout import (
     HEADER_16_LAYOUT,
     HEADER_32_LAYOUT,
     HEADER_64_LAYOUT,
-    HEADER_LAYOUT,
     MASK_ONES_64,
     MASK_ONES_ABOVE_16,
     MASK_ONES_ABOVE_32,
@@ -60,7 +59,7 @@ def encode_header(largest: int, mask: int, delay_s: float) -> bytes:
     delay >>= 5
     low, high = largest & 0xFFFF, largest >> 16 & 0xFF
     if mask == MASK_ONES_64:
-        return HEADER_LAYOUT.pack(flags, delay, low, high)
+        return (flags | delay << 8 | (largest & 0xFF_FFFF) << 16).to_bytes(5, "little")
     if mask & MASK_ONES_ABOVE_16 == MASK_ONES_ABOVE_16:
         return HEADER_16_LAYOUT.pack(flags | 0x02, delay, low, high, mask & 0xFFFF)
     if mask & MASK_ONES_ABOVE_32 == MASK_ONES_ABOVE_32:

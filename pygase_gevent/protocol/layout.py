@@ -9,7 +9,6 @@ from typing import Final
 from pygase_gevent.event import Delivery
 
 # 24 bits stand as their lowest 16, then their highest 8.
-HEADER_LAYOUT: Final = struct.Struct("<BBHB")
 HEADER_16_LAYOUT: Final = struct.Struct("<BBHBH")
 HEADER_32_LAYOUT: Final = struct.Struct("<BBHBI")
 HEADER_64_LAYOUT: Final = struct.Struct("<BBHBQ")

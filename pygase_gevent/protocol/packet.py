@@ -72,6 +72,5 @@ class PacketBuilder:
 
     def to_bytes(self) -> bytes:
         """The payload."""
-        if self._last:
-            self._chunks.append(self._last)
-        return b"".join(self._chunks)
+        chunks = self._chunks
+        return chunks[0] + self._last if len(chunks) == 1 else b"".join(chunks) + self._last

@@ -380,7 +380,9 @@ class Recovery:
             if packet.state == OUTSTANDING:
                 break
             finished += 1
-        if finished:
+        if finished == 1:
+            sent.pop(0)
+        elif finished:
             del sent[:finished]
         recently_lost = self._recently_lost
         if recently_lost is not None:

@@ -99,6 +99,10 @@ class Role:
         """When something is due."""
         return inf
 
+    def due_after_receiving(self) -> float:
+        """The same as far as what is received may bring it forward; for each packet."""
+        return self.next_timer()
+
     def handle_timer(self, now: float) -> None:
         """Let time pass."""
 
@@ -159,6 +163,10 @@ class ServerRole(Role):
     def next_timer(self) -> float:
         due = self.state.next_timer()
         return inf if due is None else due
+
+    def due_after_receiving(self) -> float:
+        sender = self.state.sender
+        return self.next_timer() if sender.must_resend or sender.is_transferring else inf
 
     def handle_timer(self, now: float) -> None:
         self.state.handle_timer(now)

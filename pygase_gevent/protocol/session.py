@@ -430,11 +430,10 @@ class Session:
         )
         if is_touched or not self.is_attached:
             return now
-        return self._next_packet_timer()
+        return self._next_packet_timer(self._role.due_after_receiving())
 
-    def _next_packet_timer(self) -> float:
-        """When the state, an acknowledgement or what is in flight wants to be looked at."""
-        due = self._role.next_timer()
+    def _next_packet_timer(self, due: float) -> float:
+        """When an acknowledgement or what is in flight wants to be looked at, at `due` at the latest."""
         connection = self._connection
         at = connection.received.ack_deadline
         if at is not None and at < due:
@@ -451,7 +450,8 @@ class Session:
             return self._housekeeping_at if messages.has_expiring else None
         # Every packet asks for this; hence the comparisons one by one.
         connection = self._connection
-        due = min(connection.last_sent_at + self._config.keepalive_s, self._next_packet_timer())
+        due = self._next_packet_timer(self._role.next_timer())
+        due = min(due, connection.last_sent_at + self._config.keepalive_s)
         at = messages.next_timer()
         if at is not None and at < due:
             due = at

@@ -16,6 +16,7 @@ from pygase_gevent.errors import DecodeError
 from pygase_gevent.gamestate import GameStateStore
 from pygase_gevent.protocol.frame_writer import encode_state_part, encode_state_step
 from pygase_gevent.protocol.frames import CLOCK_STEP_US, FULL, MAX_STATE_PART_BYTES
+from pygase_gevent.protocol.layout import NAME_NUMBERS
 from pygase_gevent.protocol.statenames import CannotShorten, StateNames
 
 _TRANSFER_HEADER: Final = struct.Struct("<QQQ")
@@ -148,17 +149,23 @@ class StateEncoder:
         self.names = StateNames(store.schema, config)
         self._config = config
         self._server_clock_us = server_clock_us
-        self._state, self._version = store.snapshot()
+        self._snapshot: object = None  # the store's, when it was last looked at
+        self._state, self._version = store.snapshot
         self._newest = -1
         self._clock_us = 0
         self._clocks: dict[int, int] = {}  # of the states looked at lately
-        self._cache: dict[tuple[int, int | None], EncodedState] = {}  # by view and base, for the newest
+        self._cache: dict[int, EncodedState] = {}  # for the newest, by view and base in one number
         self._full_blob = b""
         self._full_version = -1
 
     def look(self, now: float) -> int:
         """Take the store's newest state as the one to encode; return its `time_order`."""
-        self._state, self._version = self.store.snapshot()
+        store: Any = self.store  # compiled, a tuple known as one is made anew when it is read
+        snapshot = store.snapshot
+        if snapshot is self._snapshot:  # as nearly always: each client asks
+            return self._newest
+        self._snapshot = snapshot
+        self._state, self._version = snapshot
         if self._state.time_order != self._newest:
             self._newest = self._state.time_order
             self._clock_us = self._server_clock_us(now) // CLOCK_STEP_US * CLOCK_STEP_US
@@ -181,13 +188,14 @@ class StateEncoder:
             base: `time_order` of a state that the client has, or `None`.
             view: how much of `names` the client knows.
         """
-        encoded = self._cache.get((view, base))
+        key = (FULL if base is None else base) * (NAME_NUMBERS + 1) + view
+        encoded = self._cache.get(key)
         if encoded is None:
             update = None if base is None else self.store.merged_update(base, self._newest)
             encoded = (
                 self._encode_full() if update is None else self.encode_changes(base, update.to_dict(), view)
             )
-            self._cache[view, base] = encoded
+            self._cache[key] = encoded
         return encoded
 
     def encode_changes(self, base: int | None, changes: dict[str, Any], view: int) -> EncodedState:

@@ -65,12 +65,17 @@ class StateSender:
         """What was sent last will be of no use, so that another update is due at once."""
         self.is_path_lossy = False
         """Whether something had been lost lately when the last update was made."""
-        self._sent: dict[int, int] = {}  # sent and not acknowledged, by what an acknowledgement says of each
+        self._sent: list[int] = []  # sent and not acknowledged, oldest first
         self._sent_at = 0.0
         self._newest_sent = -1
         self._transfer: int | None = None  # `newest` of the transfer under way
         self._transfer_finished_at: float | None = None
         self._merge: _Merge | None = None
+
+    @property
+    def is_transferring(self) -> bool:
+        """Whether a transfer is under way, or what it brought is not acknowledged."""
+        return self._transfer is not None
 
     def next_update(self, encoder: StateEncoder, now: float) -> EncodedState | None:
         """Return what the client should be sent now; it replaces whatever of an earlier one is unsent.
@@ -116,11 +121,13 @@ class StateSender:
 
     def _note_sent(self, encoded: EncodedState, now: float) -> None:
         newest = encoded.newest
-        if not self._sent:
+        sent = self._sent
+        if not sent:
             self._waiting_since = now
-        elif len(self._sent) >= self._config.max_states_in_flight and newest & ACK_MASK not in self._sent:
-            del self._sent[next(iter(self._sent))]
-        self._sent[newest & ACK_MASK] = newest
+        if not sent or sent[-1] != newest:
+            if len(sent) >= self._config.max_states_in_flight:
+                sent.pop(0)
+            sent.append(newest)
         self._newest_sent = newest
         self._sent_at = now
         self.is_path_lossy = now < self._trusted_at
@@ -133,7 +140,11 @@ class StateSender:
 
     def receive_ack(self, newest: int, now: float) -> None:
         """Take a state acknowledgement, of which the lower 24 bits are enough. Nonsense is ignored."""
-        acknowledged = self._sent.get(newest & ACK_MASK, -1)
+        acknowledged = -1
+        for sent in self._sent:
+            if sent & ACK_MASK == newest:
+                acknowledged = sent
+                break
         if acknowledged < 0:  # so long ago that it is not remembered; the client may keep no older one
             acknowledged = self._newest_sent - (self._newest_sent - newest & ACK_MASK)
         if acknowledged >= 0 and (self.base is None or acknowledged > self.base):
@@ -145,14 +156,8 @@ class StateSender:
     def _move_base(self, acknowledged: int, now: float) -> None:
         self.base = acknowledged
         self._waiting_since = now
-        sent = self._sent
-        if len(sent) == 1:
-            sent.clear()
-        while sent:
-            oldest = next(iter(sent))
-            if sent[oldest] > acknowledged:
-                break
-            del sent[oldest]
+        while self._sent and self._sent[0] <= acknowledged:
+            self._sent.pop(0)
         if self._expected is not None and self._expected <= acknowledged:
             self._expected = None
         if self._transfer is not None and acknowledged >= self._transfer:

@@ -246,5 +246,5 @@ def _carry(encoder: StateEncoder, receiver: StateReceiver, base: int | None) -> 
                 encoded.newest, distance, index, len(encoded.parts), encoded.clock_us, blob
             )
     assert received is not None
-    expected, _ = encoder.store.snapshot()
+    expected, _ = encoder.store.snapshot
     assert pack(received.state.to_dict()) == pack(expected.to_dict())
