@@ -5,7 +5,7 @@ which needs a C compiler and takes a minute. The sources are the same, and run a
 
 With them come two extensions, each of which plain Python stands in for where it was not built:
 - `hub/_batches.c`, 64 datagrams per system call; on Linux;
-- `protocol/netcode/_sealing.c`, whole packets sealed by libcrypto; where OpenSSL 3's headers are.
+- `protocol/netcode/_sealing.c`, whole packets sealed by the libsodium inside PyNaCl.
 """
 
 from __future__ import annotations
@@ -67,7 +67,6 @@ def extensions() -> list[Extension]:
     sealing = Extension(
         "pygase_gevent.protocol.netcode._sealing",
         ["pygase_gevent/protocol/netcode/_sealing.c"],
-        libraries=["libcrypto" if sys.platform == "win32" else "crypto"],
         extra_compile_args=WARNINGS,
         optional=True,
     )

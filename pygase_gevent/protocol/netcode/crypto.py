@@ -1,8 +1,8 @@
 """The ciphers of netcode 1.02; the only importer of the crypto libraries.
 
 Packets and challenges travel under ChaCha20-Poly1305 (RFC 8439), connect tokens under
-XChaCha20-Poly1305. `cryptography` is several times faster per call and does the former; it lacks
-the latter, which PyNaCl does.
+XChaCha20-Poly1305. From Python `cryptography` is several times faster per call and does the former; it
+lacks the latter, which PyNaCl does. From C (`_sealing.c`) the libsodium inside PyNaCl is faster.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from nacl._sodium import ffi, lib  # type: ignore[import-not-found]
 from nacl.bindings import (
     crypto_aead_xchacha20poly1305_ietf_decrypt,
     crypto_aead_xchacha20poly1305_ietf_encrypt,
@@ -27,6 +28,20 @@ VERSION_INFO: Final = b"NETCODE 1.02\0"
 _pack_nonce = Struct("<4xQ").pack
 """The 96-bit nonce: four zero bytes, then the 64-bit sequence, little-endian."""
 _pack_u64 = Struct("<Q").pack
+
+
+def aead_addresses() -> tuple[int, int]:
+    """Where PyNaCl's libsodium has `crypto_aead_chacha20poly1305_ietf_encrypt` and `..._decrypt`, for C.
+
+    Raises:
+        ImportError: this PyNaCl has them not.
+    """
+    names = ("crypto_aead_chacha20poly1305_ietf_encrypt", "crypto_aead_chacha20poly1305_ietf_decrypt")
+    try:
+        seal, unseal = (int(ffi.cast("uintptr_t", ffi.addressof(lib, name))) for name in names)
+    except AttributeError as error:
+        raise ImportError(f"PyNaCl's libsodium lacks ChaCha20-Poly1305: {error}") from error
+    return seal, unseal
 
 
 class PacketCipher:
