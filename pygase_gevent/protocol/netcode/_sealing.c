@@ -1,8 +1,8 @@
 /* Whole packets of netcode 1.02 sealed and opened by libsodium: what crypto.py, packet.py and replay.py
    do together, in the same steps.
 
-   The functions are those inside PyNaCl, which crypto.py knows where to find. For packets of a game, which are
-   short, libcrypto took a third to a half longer: it sets up and asks a context for each. */
+   The functions are those inside PyNaCl, which crypto.py knows where to find: no headers are needed, and
+   libcrypto would set up a context for each packet, and keep one for each direction of a connection. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
