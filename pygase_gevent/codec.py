@@ -184,11 +184,13 @@ def decode(
 def decode_event(data: bytes, *, config: Config) -> tuple[list[Any], dict[str, Any]]:
     """Decode the list of a text, a list and a dict with names that an event is; the latter two.
 
+    Whether the text is UTF-8 is for `first_text` to say.
+
     Raises:
         DecodeError: it is anything else.
     """
     max_items = config.max_event_items
-    scalars = _scalar_arguments(data) if len(data) <= max_items else None
+    scalars = _scalar_arguments(data) if len(data) <= max_items and config.max_depth > 1 else None
     if scalars is not None:
         return scalars, {}
     value: Any

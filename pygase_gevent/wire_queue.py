@@ -55,8 +55,7 @@ class WireQueue:
 
         What no client sent (its address is `None`) is bounded with all others only.
         """
-        self._lock.acquire()  # compiled, a `with` costs as much as the rest of this
-        try:
+        with self._lock:
             queue = self._waiting.get(client)
             taken = self._taken.get(client) if self._taken else None
             if queue is not None or (taken is not None and taken.items):
@@ -76,8 +75,6 @@ class WireQueue:
             queue.items.append(event)
             queue.size_bytes += event.size_bytes
             self._pushed += 1
-        finally:
-            self._lock.release()
         return True
 
     def push_call(self, call: WireCall, client: object) -> bool:

@@ -448,6 +448,21 @@ def test_a_base_far_behind_or_of_long_ago_needs_the_long_form():
     assert (received.state.x, received.server_time) == (257, pytest.approx(pair.now, abs=16e-6))
 
 
+@pytest.mark.parametrize("is_newer", [True, False])
+def test_what_was_published_during_a_transfer_is_due_as_soon_as_that_is_acknowledged(is_newer):
+    pair = Pair(level=big(1), tick=0)
+    transfer, transfer_sent_at = pair.next_update(), pair.now
+    assert transfer.parts is None
+    if is_newer:
+        pair.push(tick=1)
+        assert pair.next_update() is None
+    pair.carry(transfer)
+    pair.sender.handle_transfer_finished(pair.now)
+    pair.acknowledge()
+    assert pair.sender.must_resend == is_newer
+    assert pair.sender.next_timer() == (transfer_sent_at if is_newer else None)
+
+
 def test_a_large_state_goes_as_a_transfer_while_the_game_goes_on():
     pair = Pair(config=Config(update_cache_size=8), level=big(1), players={})
     transfer = pair.next_update()

@@ -62,7 +62,8 @@ class StateSender:
         self._arrived = -1  # newest state whose packet arrived
         self._is_chained = False  # what was sent last stands on a base that was not acknowledged
         self.must_resend = False
-        """What was sent last will be of no use, so that another update is due at once."""
+        """Another update is due at once: what was sent last will be of no use, or newer states waited for the
+        end of a transfer."""
         self.is_path_lossy = False
         """Whether something had been lost lately when the last update was made."""
         self._sent: list[int] = []  # sent and not acknowledged, oldest first
@@ -162,6 +163,7 @@ class StateSender:
             self._expected = None
         if self._transfer is not None and acknowledged >= self._transfer:
             self._transfer = self._transfer_finished_at = None
+            self.must_resend = self._encoder is not None and acknowledged != self._encoder.newest
         if self._merge is not None and acknowledged > self._merge.base:
             self._merge = None  # what the client has is new enough for the store's cache again
 

@@ -12,7 +12,6 @@ from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-from nacl._sodium import ffi, lib  # type: ignore[import-not-found]
 from nacl.bindings import (
     crypto_aead_xchacha20poly1305_ietf_decrypt,
     crypto_aead_xchacha20poly1305_ietf_encrypt,
@@ -36,6 +35,8 @@ def aead_addresses() -> tuple[int, int]:
     Raises:
         ImportError: this PyNaCl has them not.
     """
+    from nacl._sodium import ffi, lib  # type: ignore[import-not-found]  # not for who runs without C
+
     names = ("crypto_aead_chacha20poly1305_ietf_encrypt", "crypto_aead_chacha20poly1305_ietf_decrypt")
     try:
         seal, unseal = (int(ffi.cast("uintptr_t", ffi.addressof(lib, name))) for name in names)
