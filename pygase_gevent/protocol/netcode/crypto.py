@@ -13,6 +13,7 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from nacl.bindings import (
+    crypto_aead,
     crypto_aead_xchacha20poly1305_ietf_decrypt,
     crypto_aead_xchacha20poly1305_ietf_encrypt,
 )
@@ -35,10 +36,9 @@ def aead_addresses() -> tuple[int, int]:
     Raises:
         ImportError: this PyNaCl has them not.
     """
-    from nacl._sodium import ffi, lib  # type: ignore[import-not-found]  # not for who runs without C
-
     names = ("crypto_aead_chacha20poly1305_ietf_encrypt", "crypto_aead_chacha20poly1305_ietf_decrypt")
     try:
+        ffi, lib = crypto_aead.ffi, crypto_aead.lib  # type: ignore[attr-defined]
         seal, unseal = (int(ffi.cast("uintptr_t", ffi.addressof(lib, name))) for name in names)
     except AttributeError as error:
         raise ImportError(f"PyNaCl's libsodium lacks ChaCha20-Poly1305: {error}") from error
