@@ -256,7 +256,7 @@ class Exchange:
             if message is None:
                 return
             try:
-                event_type = message.event_type or Event.peek_type(message.body, config)
+                event_type = Event.peek_type(message.body, config)
                 if handlers.has_event_type(event_type):
                     self._queue.put_back(partial(self._handle_event, message))
                     break
@@ -301,7 +301,7 @@ class Exchange:
         """Runs in a runner, or in `pump`."""
         body, config, wire = message.body, self._config, self.event_wire
         try:
-            event_type = message.event_type or Event.peek_type(body, config)
+            event_type = Event.peek_type(body, config)
             handler = self._handlers.find(event_type)
             is_repeated = wire is not None and self._wants_event(event_type)
             if handler is None and not is_repeated:  # not worth decoding

@@ -108,21 +108,3 @@ def test_unknown_numbers_and_bad_tables_are_counted_and_dropped() -> None:
     session.receive_payload(10_002, learned, pair.now)
     message = session.next_message()
     assert message is not None and message.body == Event("A", 5).to_bytes(CONFIG)[:-1] + b"\x80"
-    assert message.event_type == "A"
-
-
-@pytest.mark.parametrize("name", [b"\xff", b""])
-def test_the_type_of_an_event_whose_name_is_no_type_is_left_to_who_looks_into_it(name: bytes) -> None:
-    pair = Pair(link=LinkConditions(delay_s=0.02))
-    pair.run(0.5)
-    session = pair.server.session
-    names = encode_names(FrameType.EVENT_NAMES, 0, pack([name, b"A"]))
-    first, second = (
-        encode_message(UNRELIABLE, NAMED_EVENT, 0, -1, bytes((number,)) + b"\x91\x05\x80")
-        for number in (0, 1)
-    )
-    session.receive_payload(10_000, b"\x00" + names + first, pair.now)
-    session.receive_payload(10_001, b"\x00" + second, pair.now)
-    bad, good = session.next_message(), session.next_message()
-    assert bad is not None and bad.event_type == "" and name in bad.body
-    assert good is not None and good.event_type == "A"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pygase_gevent.codec import decode, first_text
+from pygase_gevent.codec import decode
 from pygase_gevent.config import Config
 from pygase_gevent.errors import DecodeError
 from pygase_gevent.protocol.frames import MessageFrame
@@ -76,7 +76,6 @@ class KnownEventNames:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._heads: list[bytes] = []
-        self._types: list[str] = []  # empty where it is no text
 
     def receive(self, first: int, data: bytes) -> bool:
         """Take types from the number `first` on; those that are known already are passed over.
@@ -101,14 +100,7 @@ class KnownEventNames:
             text = (_SHORT_TEXT | size,) if size < _SHORT_TEXT_BYTES else (_TEXT_8, size)
             new.append(bytes((_LIST_OF_3, *text)) + name)
         known.extend(new)
-        self._types.extend(map(self._type_of, new))
         return True
-
-    def _type_of(self, head: bytes) -> str:
-        try:
-            return first_text(head, 3, self._config.max_event_type_bytes)
-        except DecodeError:
-            return ""
 
     def restore(self, frames: list[MessageFrame]) -> bool:
         """Put the types of messages back where their numbers stand; False if one is not known."""
@@ -120,7 +112,6 @@ class KnownEventNames:
                 if number >= len(heads):
                     return False
                 frame.body = heads[number] + body[1:]
-                frame.event_type = self._types[number]
                 frame.kind = EVENT
         return True
 

@@ -84,10 +84,9 @@ class MessageFrame:
         number: id, or sequence in the stream, as truncated on the wire; `NO_NUMBER` if it has none.
         body: the message or the fragment.
         part, parts, total_bytes: place of a fragment; `parts` is 0 for a whole message.
-        event_type: of a named event, once its name was restored; else empty.
     """
 
-    __slots__ = ("body", "delivery", "event_type", "kind", "number", "part", "parts", "stream", "total_bytes")
+    __slots__ = ("body", "delivery", "kind", "number", "part", "parts", "stream", "total_bytes")
 
     def __init__(
         self,
@@ -108,7 +107,6 @@ class MessageFrame:
         self.part = part
         self.parts = parts
         self.total_bytes = total_bytes
-        self.event_type = ""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, MessageFrame) and self.fields() == other.fields()

@@ -23,20 +23,13 @@ MESSAGE_OVERHEAD_BYTES: Final = 64
 
 
 class ReceivedMessage:
-    """A message for the application.
+    """A message for the application."""
 
-    Attributes:
-        kind: what it is to the application.
-        body: all of it.
-        event_type: of an event, if it is known without looking into the body; else empty.
-    """
+    __slots__ = ("body", "kind")
 
-    __slots__ = ("body", "event_type", "kind")
-
-    def __init__(self, kind: MessageKind, body: bytes, event_type: str) -> None:
+    def __init__(self, kind: MessageKind, body: bytes) -> None:
         self.kind = kind
         self.body = body
-        self.event_type = event_type
 
 
 class _OrderedStream:
@@ -160,7 +153,7 @@ class Inbox:
         body = frame.body
         if not self._has_event_room(1, len(body) + MESSAGE_OVERHEAD_BYTES):
             return False
-        self._deliver(EVENT, body, frame.event_type)
+        self._deliver(EVENT, body)
         return True
 
     def _makes_room(self, frame: MessageFrame) -> bool:
@@ -357,9 +350,9 @@ class Inbox:
         self._stats.drops[DropReason.INBOX_FULL] += 1
         return False
 
-    def _deliver(self, kind: int, body: bytes, event_type: str = "") -> None:
+    def _deliver(self, kind: int, body: bytes) -> None:
         self._stats.messages_received += 1
-        message = ReceivedMessage(_KINDS[kind], body, event_type)
+        message = ReceivedMessage(_KINDS[kind], body)
         if kind == EVENT:
             self._events.append(message)
             self._event_bytes += len(body) + MESSAGE_OVERHEAD_BYTES

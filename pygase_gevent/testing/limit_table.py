@@ -160,7 +160,6 @@ LIMITS: dict[str, Limit] = {
     "EventNamesSender._counts": lambda config: config.max_name_candidates,
     "TableSender._entries": lambda config: config.max_learned_names,
     "KnownEventNames._heads": lambda config: config.max_learned_names,
-    "KnownEventNames._types": lambda config: config.max_learned_names,
     "KnownNames._entries": lambda config: config.max_learned_names,
     "StateEncoder._clocks": lambda config: config.update_cache_size,
     "StateReceiver._clocks": lambda config: config.max_client_states,
