@@ -214,8 +214,8 @@ def _scalar_arguments(data: bytes) -> list[Any] | None:
     """The arguments of an encoded event that has few, all of them small integers, floats, `True`, `False` or
     `None`; of any other event None.
 
-    Such are most events of a game, and msgpack takes four times as long for these (`benchmarks`, W1): it
-    looks at a dozen options of its own for each.
+    Such are most events of a game, and msgpack spends more on a dozen options of its own, for each of
+    them, than on what they hold (ARCHITECTURE.md, *What the profile taught*).
     """
     size = len(data)
     if size < 4 or data[0] != _SHORT_ARRAY + 3 or not _SHORT_TEXT <= data[1] < _SHORT_TEXT + 32:

@@ -99,7 +99,7 @@ class Event:
         """
         config = config or _DEFAULT_CONFIG
         event_type = event_type or first_text(data, 3, config.max_event_type_bytes)
-        event = Event(event_type) if cls is Event else cls(event_type)
+        event = Event(event_type) if cls is Event else cls(event_type)  # compiled, only the former is direct
         event.handler_args, event.handler_kwargs = decode_event(data, config=config)
         event.size_bytes = len(data)
         return event
@@ -173,11 +173,7 @@ class Handler:
         `client_address`, `game_state` and `dt` are the library's: in `kwargs` they come from the wire, and
         are dropped.
         """
-        given = kwargs.copy() if kwargs else {}
-        if given:
-            for name in _LIBRARY_NAMES:
-                if name in given:
-                    del given[name]
+        given = _without_library_names(kwargs)
         for name, value in library_kwargs.items():
             if self._takes_any or name in self._takes_names:
                 given[name] = value
@@ -187,9 +183,7 @@ class Handler:
         self, args: list[Any], kwargs: dict[str, Any], client_address: object, game_state: object, dt: float
     ) -> Any:
         """The same with all of the library's arguments, as the game loop has them: once for each event."""
-        given: dict[str, Any] = {}
-        if kwargs:
-            given = {name: value for name, value in kwargs.items() if name not in _LIBRARY_NAMES}
+        given = _without_library_names(kwargs)
         if self._takes_client_address:
             given["client_address"] = client_address
         if self.takes_game_state:
@@ -239,6 +233,13 @@ class UniversalEventHandler:
         if handler is None:
             raise ArgumentError(f"no handler is registered for events of type {event.type!r}")
         return handler(event.handler_args, event.handler_kwargs, library_kwargs)
+
+
+def _without_library_names(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """A copy of keyword arguments from the wire without those that only the library gives."""
+    if not kwargs:  # as nearly always
+        return {}
+    return {name: value for name, value in kwargs.items() if name not in _LIBRARY_NAMES}
 
 
 def _check_event_type(event_type: str) -> str:

@@ -57,9 +57,9 @@ def encode_header(largest: int, mask: int, delay_s: float) -> bytes:
         delay = MAX_ACK_DELAY_STEPS
     flags = (delay & 0x1F) << 3 | 0x01
     delay >>= 5
-    low, high = largest & 0xFFFF, largest >> 16 & 0xFF
-    if mask == MASK_ONES_64:
+    if mask == MASK_ONES_64:  # as nearly always
         return (flags | delay << 8 | (largest & 0xFF_FFFF) << 16).to_bytes(5, "little")
+    low, high = largest & 0xFFFF, largest >> 16 & 0xFF
     if mask & MASK_ONES_ABOVE_16 == MASK_ONES_ABOVE_16:
         return HEADER_16_LAYOUT.pack(flags | 0x02, delay, low, high, mask & 0xFFFF)
     if mask & MASK_ONES_ABOVE_32 == MASK_ONES_ABOVE_32:

@@ -166,14 +166,13 @@ class StateEncoder:
             return self._newest
         self._snapshot = snapshot
         self._state, self._version = snapshot
-        if self._state.time_order != self._newest:
-            self._newest = self._state.time_order
-            self._clock_us = self._server_clock_us(now) // CLOCK_STEP_US * CLOCK_STEP_US
-            self._clocks[self._newest] = self._clock_us
-            if len(self._clocks) > self._config.update_cache_size:
-                del self._clocks[next(iter(self._clocks))]
-            self._cache.clear()
-            self.names.publish(now)
+        self._newest = self._state.time_order
+        self._clock_us = self._server_clock_us(now) // CLOCK_STEP_US * CLOCK_STEP_US
+        self._clocks[self._newest] = self._clock_us
+        if len(self._clocks) > self._config.update_cache_size:
+            del self._clocks[next(iter(self._clocks))]
+        self._cache.clear()
+        self.names.publish(now)
         return self._newest
 
     @property
