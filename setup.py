@@ -28,6 +28,7 @@ BUILD_REQUIRES = [
 """The compiler, and what it reads the types of."""
 FOLDERS = ("pygase_gevent/protocol", "pygase_gevent/protocol/netcode")
 MODULES = (
+    "pygase_gevent/arguments.py",
     "pygase_gevent/changes.py",
     "pygase_gevent/client_loop.py",
     "pygase_gevent/clients.py",
@@ -45,6 +46,7 @@ MODULES = (
     "pygase_gevent/loop_events.py",
     "pygase_gevent/network_loop.py",
     "pygase_gevent/outbox.py",
+    "pygase_gevent/precision.py",
     "pygase_gevent/pusher.py",
     "pygase_gevent/runners.py",
     "pygase_gevent/server_loop.py",

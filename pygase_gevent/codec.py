@@ -41,7 +41,10 @@ _SHORT_ARRAY: Final = 0x90
 _SHORT_TEXT: Final = 0xA0
 _TEXT_8: Final = 0xD9
 _NO_ITEMS: Final = 0x80
-_CONSTANTS: Final = {0xC0: None, 0xC2: False, 0xC3: True}
+_NIL: Final = 0xC0
+_FALSE: Final = 0xC2
+_TRUE: Final = 0xC3
+_CONSTANTS: Final = {_NIL: None, _FALSE: False, _TRUE: True}
 _FLOAT_64: Final = 0xCB
 _UINT_8: Final = 0xCC
 _UINT_16: Final = 0xCD
@@ -179,6 +182,60 @@ def decode(
         raise DecodeError(f"not an encoded value: {error}") from None
     _check_decoded(value, marks, config.max_depth, max_items)
     return value
+
+
+def encode_event(event_type: str, args: list[Any], kwargs: dict[str, Any], *, config: Config) -> bytes:
+    """Check what an event holds and encode it: a list of its type, its arguments and those with names.
+
+    Raises:
+        SerializationError: something in it cannot travel; the message names the place.
+    """
+    if not kwargs and len(args) + 3 <= config.max_event_items and config.max_depth > 1:
+        encoded = _scalar_event(event_type, args)
+        if encoded is not None:
+            return encoded
+    parts = {"event_type": event_type, "args": args, "kwargs": kwargs}
+    return pack(list(copy_value(parts, config=config, max_items=config.max_event_items).values()))
+
+
+def _scalar_event(event_type: str, args: list[Any]) -> bytes | None:
+    """An event as `_scalar_arguments` reads it, in the bytes that msgpack has for it; None for any other."""
+    if len(args) > 15 or len(event_type) > 31 or not event_type.isascii():
+        return None
+    encoded = [_SHORT_ARRAY + 3, _SHORT_TEXT + len(event_type)]
+    encoded += event_type.encode()
+    encoded.append(_SHORT_ARRAY + len(args))
+    for value in args:
+        kind = type(value)
+        if kind is int:
+            number: int = value
+            if 0 <= number < 0x80:
+                encoded.append(number)
+            elif -32 <= number < 0:
+                encoded.append(number + 256)
+            elif 0 < number < 0x100:
+                encoded += (_UINT_8, number)
+            elif 0 < number < 0x10000:
+                encoded += (_UINT_16, number >> 8, number & 0xFF)
+            elif -0x80 <= number < 0:
+                encoded += (_INT_8, number + 0x100)
+            elif -0x8000 <= number < 0:
+                encoded += (_INT_16, number + 0x10000 >> 8, number & 0xFF)
+            else:
+                return None
+        elif kind is float:
+            encoded.append(_FLOAT_64)
+            encoded += _float_64.pack(value)
+        elif value is None:
+            encoded.append(_NIL)
+        elif value is True:
+            encoded.append(_TRUE)
+        elif value is False:
+            encoded.append(_FALSE)
+        else:
+            return None
+    encoded.append(_NO_ITEMS)
+    return bytes(encoded)
 
 
 def decode_event(data: bytes, *, config: Config) -> tuple[list[Any], dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from mypy_extensions import mypyc_attr
 
-from pygase_gevent.codec import copy_value, decode_event, first_text, pack
+from pygase_gevent.codec import decode_event, encode_event, first_text
 from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError, ArgumentTypeError, SerializationError
 
@@ -70,8 +70,7 @@ class Event:
                 is longer than `Config.max_event_type_bytes`.
         """
         config = config or _DEFAULT_CONFIG
-        parts = {"event_type": self.type, "args": self.handler_args, "kwargs": self.handler_kwargs}
-        encoded = pack(list(copy_value(parts, config=config, max_items=config.max_event_items).values()))
+        encoded = encode_event(self.type, self.handler_args, self.handler_kwargs, config=config)
         if len(self.type) > config.max_event_type_bytes // 4:  # a character has up to four bytes
             size_bytes = len(self.type.encode())
             if size_bytes > config.max_event_type_bytes:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pygase_gevent.codec import DELETE, Replace, copy_value, decode, decode_event, encode
+from pygase_gevent.codec import DELETE, Replace, copy_value, decode, decode_event, encode, encode_event
 from pygase_gevent.config import Config
 from pygase_gevent.errors import DecodeError, SerializationError
 
@@ -237,10 +237,11 @@ SCALARS = [0, 1, 127, 128, 255, 256, 65535, -1, -32, -33, -128, -129, -32768, No
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 15])
-def test_an_event_with_few_scalars_is_read_as_msgpack_reads_it(count):
+def test_an_event_with_few_scalars_is_written_and_read_as_msgpack_does_it(count):
     for start in range(len(SCALARS)):
         args = (SCALARS[start:] + SCALARS)[:count]
         data = msgpack.packb(["MOVE", args, {}])
+        assert encode_event("MOVE", args, {}, config=Config()) == data
         decoded = decode_event(data, config=Config())
         assert [(type(value), value) for value in decoded[0]] == [(type(value), value) for value in args]
         assert decoded[1] == {}
@@ -254,4 +255,22 @@ def test_an_event_with_few_scalars_is_read_as_msgpack_reads_it(count):
 @pytest.mark.parametrize("value", [65536, -32769, 2**64 - 1, "text", b"bytes", [1], {"a": 1}])
 def test_an_event_with_anything_else_among_few_scalars_is_read_as_well(value):
     data = msgpack.packb(["MOVE", [1, value, 2.5], {}])
+    assert encode_event("MOVE", [1, value, 2.5], {}, config=Config()) == data
     assert decode_event(data, config=Config()) == ([1, value, 2.5], {})
+
+
+@pytest.mark.parametrize("event_type", ["", "x" * 31, "x" * 32, "zug", "z\u00fcge"])
+def test_an_event_of_any_type_is_written_as_msgpack_does_it(event_type):
+    assert encode_event(event_type, [7], {}, config=Config()) == msgpack.packb([event_type, [7], {}])
+
+
+def test_an_enum_among_few_scalars_travels_as_its_value():
+    data = encode_event("MOVE", [Level.HARD, True], {}, config=Config())
+    assert exact_types(decode_event(data, config=Config())[0]) == exact_types([3, True])
+
+
+def test_an_event_has_no_more_items_than_may_be_read():
+    config = Config(max_event_items=5)
+    encode_event("MOVE", [1, 2], {}, config=config)
+    with pytest.raises(SerializationError, match="max_event_items"):
+        encode_event("MOVE", [1, 2, 3], {}, config=config)

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent / PACKAGE
 FLOORS = {
     "F0": "errors config codec locks",
     "F1": """
-        gamestatus changes event schema gamestate
+        gamestatus changes event precision schema gamestate
         protocol protocol.reasons protocol.numbers protocol.stats protocol.address
         protocol.netcode.crypto protocol.netcode.replay protocol.netcode.packet
         protocol.netcode._sealing protocol.netcode.sealing protocol.netcode.token

@@ -134,7 +134,6 @@ def test_a_handler_that_raises_or_is_killed_is_watched_no_longer(watchdog: Watch
     victim.kill()
     with pytest.raises(ValueError), watchdog.watch("raises"):
         raise ValueError
-    assert not watchdog.tracer.watches
     clock.compute(1)
     gevent.sleep(0)
     assert watchdog.blocked == {}
@@ -164,19 +163,73 @@ def test_a_real_clock_and_a_real_block() -> None:
     assert watchdog.blocked["burner"] == 1
 
 
-def test_a_tracer_that_was_there_before_is_still_called(clock: Clock) -> None:
+def test_switches_are_traced_only_while_something_is_watched(watchdog: Watchdog, clock: Clock) -> None:
+    gevent.sleep(0)
+    assert greenlet.gettrace() is None
+    with watchdog.watch("handler"):
+        assert greenlet.gettrace() is not None
+        gevent.sleep(0)
+        assert greenlet.gettrace() is not None
+    gevent.sleep(0)
+    assert greenlet.gettrace() is None
+    with watchdog.watch("handler"):
+        clock.compute(0.2)
+        gevent.sleep(0)
+    assert watchdog.blocked == {"handler": 1}
+    gevent.sleep(0)
+
+
+def test_a_tracer_that_was_there_before_is_still_called(watchdog: Watchdog) -> None:
     events: list[str] = []
 
     def tracer(event: str, args: object) -> None:
         events.append(event)
 
     greenlet.settrace(tracer)
-    watchdog = Watchdog(Config(), clock)
+    with watchdog.watch("handler"):
+        gevent.sleep(0)
+        assert events
+        events.clear()
     gevent.sleep(0)
-    watchdog.close()
+    assert events
     assert greenlet.gettrace() is tracer
     greenlet.settrace(None)
-    assert events
+
+
+def test_a_tracer_that_comes_and_goes_during_a_watch_leaves_it_watched(
+    watchdog: Watchdog, clock: Clock
+) -> None:
+    ours = None
+
+    def tracer(event: str, args: object) -> None:
+        if ours is not None:
+            ours(event, args)
+
+    with watchdog.watch("handler"):
+        ours = greenlet.settrace(tracer)
+    gevent.sleep(0)
+    assert greenlet.gettrace() is tracer
+    with watchdog.watch("handler"):
+        clock.compute(0.2)
+        gevent.sleep(0)
+        greenlet.settrace(ours)
+        clock.compute(0.2)
+    assert watchdog.blocked == {"handler": 2}
+    gevent.sleep(0)
+
+
+def test_a_tracer_that_goes_without_a_look_at_others_ends_one_watch_at_the_most(
+    watchdog: Watchdog, clock: Clock
+) -> None:
+    greenlet.settrace(lambda event, args: None)
+    with watchdog.watch("handler"):
+        greenlet.settrace(None)
+    with watchdog.watch("handler"):
+        clock.compute(0.2)
+        gevent.sleep(0)
+        clock.compute(0.2)
+    assert watchdog.blocked == {"handler": 2}
+    gevent.sleep(0)
 
 
 @pytest.mark.parametrize("order", ["first in", "last in"])
@@ -326,12 +379,13 @@ def test_after_a_fork_the_child_has_a_monitor_of_its_own(run_script: RunScript) 
 
 def test_watchdogs_of_one_hub_share_its_trace_function(clock: Clock) -> None:
     first = Watchdog(Config(), clock)
-    trace = greenlet.gettrace()
     second = Watchdog(Config(), clock)
-    assert greenlet.gettrace() == trace
-    with first.watch("outer"), second.watch("inner"):
-        clock.compute(0.2)
-        gevent.sleep(0)
+    with first.watch("outer"):
+        trace = greenlet.gettrace()
+        with second.watch("inner"):
+            assert greenlet.gettrace() == trace
+            clock.compute(0.2)
+            gevent.sleep(0)
     first.close()
     assert greenlet.gettrace() == trace
     with second.watch("inner"):
@@ -340,3 +394,4 @@ def test_watchdogs_of_one_hub_share_its_trace_function(clock: Clock) -> None:
     second.close()
     assert greenlet.gettrace() is None
     assert (first.blocked, second.blocked) == ({}, {"inner": 2})
+    gevent.sleep(0.001)  # it is logged in the hub

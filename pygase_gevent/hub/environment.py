@@ -156,6 +156,7 @@ class Timer:
 
 
 _REAL: Final = Environment()
+_carrying_none: set[type] = set()  # types of loops
 _MONITOR: Final = Monitor()
 """Of the process, as its threads are; see there why there is one only."""
 
@@ -163,4 +164,11 @@ _MONITOR: Final = Monitor()
 def current_environment() -> Environment:
     """The environment of the calling thread's hub, where its loop carries one; else the real one."""
     hub = hub_of_this_thread()
-    return cast("Environment", getattr(hub.loop, "environment", _REAL)) if hub is not None else _REAL
+    if hub is None or type(hub.loop) in _carrying_none:
+        return _REAL
+    found = getattr(hub.loop, "environment", None)
+    if found is None:
+        if not hasattr(hub.loop, "__dict__"):  # gevent's own loop: nobody can give it one later
+            _carrying_none.add(type(hub.loop))
+        return _REAL
+    return cast("Environment", found)

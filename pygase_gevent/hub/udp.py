@@ -17,7 +17,6 @@ from typing import Any, Final, cast
 
 import gevent
 from gevent import monkey
-from gevent.event import Event
 from gevent.socket import wait_write
 from mypy_extensions import mypyc_attr
 
@@ -87,8 +86,9 @@ class UdpSocket:
             self._socket.close()
             text = f"cannot listen on UDP {bind[0]} port {bind[1]}: {refusal.strerror}"
             raise OSError(refusal.errno, text)
-        self._readable = Event()
-        self._read_watcher = gevent.get_hub().loop.io(self._socket.fileno(), _READ)
+        self._hub = gevent.get_hub()
+        self._reader: Any = None  # the greenlet in `wait_readable`
+        self._read_watcher = self._hub.loop.io(self._socket.fileno(), _READ)
 
     def receive_batch(self, limit: int, limit_s: float) -> list[tuple[bytes, Address]]:
         """Takes what the kernel has: at most `limit` datagrams, for at most `limit_s` seconds.
@@ -121,18 +121,20 @@ class UdpSocket:
         """
         if self.is_closed:
             return False
-        self._readable.clear()
-        self._read_watcher.start(self._on_readable)
+        self._reader = gevent.getcurrent()
+        self._read_watcher.start(self._resume_reader)
         try:
-            self._readable.wait()
+            self._hub.switch()
         finally:
+            self._reader = None
             if not self.is_closed:
                 self._read_watcher.stop()
         return not self.is_closed
 
     def wake_reader(self) -> None:
-        """Whoever is in `wait_readable` looks now: something was received elsewhere."""
-        self._readable.set()
+        """Whoever is in `wait_readable` looks soon: something was received elsewhere."""
+        if self._reader is not None:
+            self._hub.loop.run_callback(self._resume_reader)
 
     def send_all(self, datagrams: Iterable[tuple[bytes, Address]]) -> int:
         """Sends datagrams in order; those that the kernel does not take are dropped and counted.
@@ -169,16 +171,17 @@ class UdpSocket:
         self._read_watcher.stop()
         self._read_watcher.close()
         self._socket.close()
-        self._readable.set()
+        self.wake_reader()
 
     def after_fork(self) -> None:
         """In the child of a fork: closes the descriptor, and leaves the parent's loop alone."""
         self.is_closed = True
         self._socket.close()
 
-    def _on_readable(self) -> None:
-        self._read_watcher.stop()
-        self._readable.set()
+    def _resume_reader(self) -> None:
+        """In the hub, where the watcher calls: straight on with the one who waits, if it still does."""
+        if self._reader is not None:
+            self._reader.switch()
 
     def _wait_writable(self, limit_s: float) -> float:
         """Waits for room in the kernel's buffer; returns the seconds it took."""

@@ -179,23 +179,18 @@ class Watch:
             watchdog.check(self)
 
     def __enter__(self) -> Watch:
-        tracer, current = self._watchdog.tracer, greenlet.getcurrent()
-        self._greenlet = current
-        self._outer = tracer.watches.get(current)
-        self.since = self._watchdog.now()
-        tracer.watches[current] = tracer.current = self
+        self._greenlet = greenlet.getcurrent()
+        self.since = self._watchdog.now()  # before the monitor can see it
+        self._outer = self._watchdog.tracer.begin(self._greenlet, self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._watchdog.check(self)
-        tracer, outer = self._watchdog.tracer, self._outer
-        tracer.current = outer
-        if outer is None:
-            tracer.watches.pop(self._greenlet, None)  # gone if the tracer was closed meanwhile
-        else:
-            tracer.watches[self._greenlet] = outer
+        self.check()
+        outer = self._outer
+        self._watchdog.tracer.end(self._greenlet, outer)
+        if outer is not None:
             outer.since = self.since
         self._greenlet = self._outer = self.counter = self.stack = None
         self._watchdog.take_back(self)

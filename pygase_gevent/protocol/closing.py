@@ -42,7 +42,9 @@ class ClosingPeers:
 
     def next_timer(self) -> float | None:
         """When `handle_timer` wants to be called."""
-        return min((min(peer.next_close_at, peer.close_at) for peer in self._peers), default=None)
+        if not self._peers:  # as nearly always
+            return None
+        return min(min(peer.next_close_at, peer.close_at) for peer in self._peers)
 
     def handle_timer(self, now: float) -> None:
         """Repeat what is due, let go what is done."""

@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from pygase_gevent.codec import Packed, pack
 from pygase_gevent.errors import DecodeError
+from pygase_gevent.precision import FIRST_FIXED, FORMATS, MAX_FIELDS, MAX_NAME_BYTES, Field
 from pygase_gevent.protocol.layout import NAME_NUMBERS
-from pygase_gevent.schema import FIRST_FIXED, FORMATS, MAX_FIELDS, MAX_NAME_BYTES, Field
 
 MANY_KEYS: Final = 31
 """From so many keys on their count stands in two bytes of its own."""

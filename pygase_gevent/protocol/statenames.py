@@ -17,10 +17,11 @@ from typing import Any, Final
 from pygase_gevent.codec import EXT_RECORD, EXT_RECORDS, Packed, decode, pack
 from pygase_gevent.config import Config
 from pygase_gevent.errors import DecodeError
+from pygase_gevent.precision import MAX_FIELDS, MAX_NAME_BYTES, SchemaNode
 from pygase_gevent.protocol.layout import NAME_NUMBERS
 from pygase_gevent.protocol.records import RecordLayout, RecordReader, pack_record, pack_records
 from pygase_gevent.protocol.telling import MAX_ENTRIES_BYTES
-from pygase_gevent.schema import MAX_FIELDS, MAX_NAME_BYTES, SchemaNode, StateSchema
+from pygase_gevent.schema import StateSchema
 
 _LOWEST_KEY: Final = -(2**63) + NAME_NUMBERS
 
