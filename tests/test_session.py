@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import random
+from collections.abc import Callable
 
+import msgpack
 import pytest
 from session_pair import LinkConditions, Pair, Side, latencies, number_body, percentile
 
@@ -11,9 +14,13 @@ from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError, MessageTooLargeError, QueueFullError
 from pygase_gevent.event import Delivery
 from pygase_gevent.gamestate import GameState, GameStateStore, GameStateUpdate
+from pygase_gevent.protocol.frame_writer import encode_header, encode_names, encode_state_ack
+from pygase_gevent.protocol.layout import MASK_ONES_64, FrameType
 from pygase_gevent.protocol.session import (
     CloseReceived,
     MessageKind,
+    Session,
+    SessionStats,
     TicketReceived,
     WelcomeReceived,
 )
@@ -820,3 +827,60 @@ def test_a_side_whose_steps_come_late_sends_no_acknowledgements_apart_either() -
             pair.send(pair.server, b"as far as it keeps up")
         pair.run(0.025)
     assert pair.server.session.stats.packets_sent - before <= 60 + 4
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_steady_payload_is_taken_as_one_with_the_same_frames_in_another_order(seed: int) -> None:
+    """What a client that plays sends has a short way of its own; its frames turned round have none."""
+    randomness = random.Random(seed)
+    config = Config(max_received_events=randomness.choice((3, 1000)), learned_after=1)
+    sessions = [Session(config=config, is_server=True, now=0.0) for _ in range(2)]
+    stores = [GameStateStore(GameState(x=0)) for _ in range(2)]
+    encoders = [
+        StateEncoder(store, config=config, server_clock_us=lambda now: int(now * 1e6)) for store in stores
+    ]
+    sent: list[list[bytes]] = [[], []]
+
+    def sender(payloads: list[bytes]) -> Callable[[bytes], int]:
+        return lambda payload: payloads.append(payload) or len(payloads) - 1
+
+    told = b"\x00" + encode_names(FrameType.EVENT_NAMES, 0, msgpack.packb([b"MOVE", b"SAY"]))
+    for session in sessions:
+        session.attach(0.0)
+        session.receive_payload(0, told, 0.0)
+    for step in range(1, 120):
+        now = step * 0.025
+        for store in stores:
+            store.push_update(GameStateUpdate(0, x=step))
+        newest = len(sent[0]) - 1
+        largest = randomness.choice((newest, newest, newest - 1, newest + 3, 0))
+        header = encode_header(max(largest, 0), MASK_ONES_64, 0.003)
+        state_ack = encode_state_ack(randomness.choice((step - 1, step - 1, step - 2, 0xFF_FFFF)))
+        named = bytes((0x8C, 4, randomness.choice((0, 1, 5)))) + b"\x91\x07\x80"
+        event = msgpack.packb(["X", [1], {}])
+        message = randomness.choice(
+            (named, b"\x80" + bytes((len(event),)) + event, b"\x80\x00", b"\x8c\x00", b"")
+        )
+        sequence = step if randomness.random() < 0.9 else max(0, step - 2)
+        is_cut = randomness.random() < 0.1
+        for session, frames in zip(sessions, (state_ack + message, message + state_ack), strict=True):
+            session.receive_payload(sequence, header + (frames[:-1] if is_cut else frames), now)
+        for session, encoder, payloads in zip(sessions, encoders, sent, strict=True):
+            while step % 3 and session.next_message() is not None:
+                pass
+            session.queue_state(encoder, now)
+            session.send_payloads(now, sender(payloads))
+            session.handle_timer(now)
+        first, second = sessions
+        assert sent[0] == sent[1]
+        assert first.stats.drops == second.stats.drops
+        assert first.next_timer() == second.next_timer()
+        assert first.latency == second.latency
+    figures = [
+        {name: getattr(session.stats, name) for name in SessionStats.__slots__ if name != "_drops"}
+        for session in sessions
+    ]
+    assert figures[0] == figures[1]
+    bodies = [[message.body for message in iter(session.next_message, None)] for session in sessions]
+    assert bodies[0] == bodies[1]
+    assert figures[0]["messages_received"] > 20

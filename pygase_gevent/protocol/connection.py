@@ -10,7 +10,7 @@ from pygase_gevent.protocol.acks import ReceivedPackets
 from pygase_gevent.protocol.congestion import CongestionWindow, Pacer
 from pygase_gevent.protocol.frame_writer import encode_header
 from pygase_gevent.protocol.packet import PacketBuilder
-from pygase_gevent.protocol.recovery import Recovery, RoundTrip, SentPacket
+from pygase_gevent.protocol.recovery import Carried, Recovery, RoundTrip, SentPacket
 from pygase_gevent.protocol.stats import SessionStats
 
 PING: Final = b"\x01"
@@ -138,13 +138,7 @@ class Connection:
         """
         payload = packet.to_bytes()
         size = len(payload)
-        sequence = send(payload)
-        if packet.is_ack_eliciting:
-            self._follow_rate(now)
-        self._stats.packets_sent += 1
-        self._stats.bytes_sent += size
-        self.last_sent_at = now
-        self.received.acknowledged()
+        sequence = self._send(payload, send, now, packet.is_ack_eliciting)
         if has_events:
             self._interval_packets += 1
         if is_bulk:
@@ -158,6 +152,25 @@ class Connection:
         else:
             self.recovery.sequence_sent(sequence)
         return size
+
+    def send_step(self, frame: bytes, carried: Carried, send: Callable[[bytes], int], now: float) -> int:
+        """The same for one frame and nothing else, which asks for an acknowledgement."""
+        received = self.received
+        payload = encode_header(received.largest, received.mask, received.delay_s(now)) + frame
+        size = len(payload)
+        sequence = self._send(payload, send, now, True)
+        self.recovery.packet_sent(SentPacket(sequence, now, size, 0, True, False, [carried]))
+        return size
+
+    def _send(self, payload: bytes, send: Callable[[bytes], int], now: float, is_ack_eliciting: bool) -> int:
+        sequence = send(payload)
+        if is_ack_eliciting:
+            self._follow_rate(now)
+        self._stats.packets_sent += 1
+        self._stats.bytes_sent += len(payload)
+        self.last_sent_at = now
+        self.received.acknowledged()
+        return sequence
 
     def _follow_rate(self, now: float) -> None:
         """A packet with something in it left: guess from the rate of these when the next one will."""

@@ -46,6 +46,11 @@ class ControlSender:
         """Whether something must leave that has not (the close apart)."""
 
     @property
+    def is_quiet(self) -> bool:
+        """Whether there is nothing for the next packet: no welcome either, which is repeated until it arrived."""
+        return not self.has_work and self._welcome is None and not self._close_frame
+
+    @property
     def close_at(self) -> float | None:
         """When the close is due again."""
         return self._close_at if self._close_frame else None

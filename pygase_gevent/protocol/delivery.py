@@ -148,6 +148,16 @@ class MessageSender(MessageOwner):
         """Whether a message wants to leave in a packet (fragments are the scheduler's)."""
         return bool(self._active) or bool(self._resends)
 
+    @property
+    def has_any(self) -> bool:
+        """Whether anything here may go into the next packet: a message, a name, or what rides along."""
+        return (
+            bool(self._active)
+            or bool(self._resends)
+            or self.names.table.is_due
+            or self.redundancy.has_candidates
+        )
+
     def fill(self, packet: PacketBuilder, now: float) -> bool:
         """Put as many messages as fit into a packet; whether any was."""
         before = packet.frames

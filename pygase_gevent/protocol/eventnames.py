@@ -104,16 +104,19 @@ class KnownEventNames:
 
     def restore(self, frames: list[MessageFrame]) -> bool:
         """Put the types of messages back where their numbers stand; False if one is not known."""
-        heads = self._heads
         for frame in frames:
             if frame.kind == NAMED_EVENT:
-                body = frame.body
-                number = body[0]
-                if number >= len(heads):
+                body = self.restored(frame.body[0], frame.body[1:])
+                if not body:
                     return False
-                frame.body = heads[number] + body[1:]
+                frame.body = body
                 frame.kind = EVENT
         return True
+
+    def restored(self, number: int, rest: bytes) -> bytes:
+        """An encoded event, given the number of its type and the rest; empty if the number is not known."""
+        heads = self._heads
+        return heads[number] + rest if number < len(heads) else b""
 
 
 def _head_of(body: bytes) -> bytes:

@@ -74,6 +74,10 @@ CLOCK_STEP_US: Final = 16
 """States' clocks are multiples of this: 16 bits of it are a little more than a second."""
 
 
+_HEADER_SIZES: Final = bytes((5, 7, 9, 13))
+"""By how many bits of the mask it has."""
+
+
 class MessageFrame:
     """A message, or with `parts` > 0 a fragment of one.
 
@@ -219,12 +223,12 @@ class Payload:
         self.clock_request = -1
         self.clock_answer: ClockAnswerFrame | None = None
         self.state_ack = -1
-        self.tickets: list[tuple[int, bytes]] = []
+        self.tickets: tuple[tuple[int, bytes], ...] = ()
         self.event_names: tuple[int, bytes] | None = None
         self.state_names: tuple[int, bytes] | None = None
         self.state_step: StateStepFrame | None = None
-        self.states: list[StateFrame] = []
-        self.state_fragments: list[StateFragmentFrame] = []
+        self.states: tuple[StateFrame, ...] = ()
+        self.state_fragments: tuple[StateFragmentFrame, ...] = ()
         self.messages: list[MessageFrame] = []
 
 
@@ -267,7 +271,7 @@ def _header_size(flags: int) -> int:
         if flags:
             raise DecodeError("header flags without an acknowledgement")
         return 1
-    return (5, 7, 9, 13)[flags >> 1 & 3]
+    return _HEADER_SIZES[flags >> 1 & 3]
 
 
 def _parse(payload: bytes, max_frames: int) -> Payload:
@@ -409,7 +413,7 @@ def _parse_control(payload: bytes, offset: int, parsed: Payload) -> int:
         start = offset + 11
         end = start + fragment_size(index, count, total_bytes)
         data = _slice(payload, start, end)
-        parsed.state_fragments.append(StateFragmentFrame(transfer, index, count, total_bytes, data))
+        parsed.state_fragments += (StateFragmentFrame(transfer, index, count, total_bytes, data),)
         return end
     if frame_type == FrameType.CLOCK_ANSWER:
         _, number, clock_us, hold_us = CLOCK_ANSWER_LAYOUT.unpack_from(payload, offset)
@@ -429,7 +433,7 @@ def _parse_control(payload: bytes, offset: int, parsed: Payload) -> int:
     if frame_type == FrameType.TICKET:
         _, number, length = TICKET_LAYOUT.unpack_from(payload, offset)
         blob = _slice(payload, offset + 7, offset + 7 + length)
-        parsed.tickets.append((number, blob))
+        parsed.tickets += ((number, blob),)
         return offset + 7 + len(blob)
     raise DecodeError("unknown frame type")
 
@@ -468,7 +472,7 @@ def _parse_state(
         start += 8
     end = start + length
     data = _slice(payload, start, end)
-    parsed.states.append(StateFrame(newest, distance, index, count, clock_us, data))
+    parsed.states += (StateFrame(newest, distance, index, count, clock_us, data),)
     return end
 
 

@@ -148,13 +148,14 @@ class Inbox:
 
     def _take_simple(self, frame: MessageFrame) -> bool:
         """Take an event that has no number, the most frequent of all; False if it is something else."""
-        if frame.delivery != UNRELIABLE or frame.number != NO_NUMBER:
-            return False
-        body = frame.body
-        if not self._has_event_room(1, len(body) + MESSAGE_OVERHEAD_BYTES):
-            return False
-        self._deliver(EVENT, body)
-        return True
+        return frame.delivery == UNRELIABLE and frame.number == NO_NUMBER and self.take_event(frame.body)
+
+    def take_event(self, body: bytes) -> bool:
+        """Take an event that has no number, if there is room."""
+        has_room = self._has_event_room(1, len(body) + MESSAGE_OVERHEAD_BYTES)
+        if has_room:
+            self._deliver(EVENT, body)
+        return has_room
 
     def _makes_room(self, frame: MessageFrame) -> bool:
         """Whether others wait for this frame: what a line waits for, or a fragment that has a place."""

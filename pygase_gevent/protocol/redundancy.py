@@ -61,6 +61,11 @@ class Redundancy:
         self._budget_bytes = float(MAX_BUDGET_BYTES)
         self.lost_share = 0.0
 
+    @property
+    def has_candidates(self) -> bool:
+        """Whether a message may ride along."""
+        return bool(self._suspects) or bool(self._fresh)
+
     def packet_sent(self, payload_bytes: int, now: float) -> None:
         """A packet left: a share of its bytes may ride along later, or what the floor gives for the time."""
         gap_s = min(now - self._sent_at, LONGEST_GAP_S)

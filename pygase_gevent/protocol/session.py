@@ -22,9 +22,9 @@ from pygase_gevent.protocol.control import ControlSender
 from pygase_gevent.protocol.delivery import MessageSender
 from pygase_gevent.protocol.eventnames import KnownEventNames
 from pygase_gevent.protocol.fragments import TransferScheduler
-from pygase_gevent.protocol.frames import Payload, parse_payload
+from pygase_gevent.protocol.frames import ACK_DELAY_UNIT_S, Payload, parse_payload
 from pygase_gevent.protocol.inbox import Inbox, ReceivedMessage
-from pygase_gevent.protocol.layout import MessageKind
+from pygase_gevent.protocol.layout import FLAG_ACK, MASK_ONES_64, NAMED_EVENT, FrameType, MessageKind
 from pygase_gevent.protocol.packet import PacketBuilder
 from pygase_gevent.protocol.roles import ClientRole, Role, ServerRole
 from pygase_gevent.protocol.session_events import (
@@ -36,6 +36,7 @@ from pygase_gevent.protocol.session_events import (
     TicketReceived,
     WelcomeReceived,
 )
+from pygase_gevent.protocol.statelink import StateOutbox
 from pygase_gevent.protocol.statesync import StateEncoder, StateReceiver, StateSender
 from pygase_gevent.protocol.stats import DropReason, SessionStats
 
@@ -55,6 +56,14 @@ __all__ = [
 
 BARE_PROBE_COUNT: Final = 3
 """Probe timeouts in a row after which a probe without any message is sent, too."""
+STEADY_BYTES: Final = 9
+"""A header with an acknowledgement without gaps, and a state acknowledgement."""
+HEADER_FLAGS: Final = 0x07
+"""The bits of a payload's first byte that are not the acknowledgement's delay."""
+EVENT_FLAGS: Final = FrameType.MESSAGE
+"""First byte of an unreliable event without a number, of less than 256 bytes."""
+NAMED_EVENT_FLAGS: Final = FrameType.MESSAGE | NAMED_EVENT << 2
+"""The same where its type is a number."""
 HOUSEKEEPING_S: Final = 0.25
 """How often it is looked whether something expired."""
 
@@ -278,7 +287,51 @@ class Session:
         self._now = now
         if not self.is_attached:
             stats.drops[DropReason.NOT_ATTACHED] += 1
-            return
+        elif self._server is None or not self._receive_steady(self._server, sequence, payload, now):
+            self._receive(sequence, payload, now)
+
+    def _receive_steady(self, server: ServerRole, sequence: int, payload: bytes, now: float) -> bool:
+        """Take what a client that plays sends all the time: an acknowledgement without gaps, which state it
+        has, and perhaps one event without a number.
+
+        It is what `_receive` does with that, and does not take it apart first (ARCHITECTURE.md, *What the
+        profile taught*).
+
+        Returns:
+            False where it is anything else, or something is wrong with it: that is left to `_receive`, which
+            may take the acknowledgements once more.
+        """
+        size = len(payload)
+        if size < STEADY_BYTES or payload[0] & HEADER_FLAGS != FLAG_ACK or payload[5] != FrameType.STATE_ACK:
+            return False
+        connection = self._connection
+        if sequence <= connection.received.largest:
+            return False
+        body = b""
+        has_event = size > STEADY_BYTES
+        if has_event:
+            start = STEADY_BYTES + 2
+            if size <= start or payload[start - 1] != size - start or self._config.max_events_per_packet < 2:
+                return False
+            flags = payload[STEADY_BYTES]
+            if flags == NAMED_EVENT_FLAGS:
+                body = self._event_names.restored(payload[start], payload[start + 1 :])
+            elif flags == EVENT_FLAGS:
+                body = payload[start:]
+            if not body:
+                return False
+        largest = payload[2] | payload[3] << 8 | payload[4] << 16
+        delay_s = (payload[0] >> 3 | payload[1] << 5) * ACK_DELAY_UNIT_S
+        if not self._receive_ack(largest, MASK_ONES_64, delay_s, now):
+            return False
+        server.state.sender.receive_ack(payload[6] | payload[7] << 8 | payload[8] << 16, now)
+        if has_event and not self._inbox.take_event(body):
+            return False
+        connection.received.record(sequence, has_event, now)
+        return True
+
+    def _receive(self, sequence: int, payload: bytes, now: float) -> None:
+        stats = self.stats
         received = self._connection.received
         is_too_old = received.is_too_old(sequence)
         if not is_too_old and received.is_received(sequence):
@@ -295,7 +348,9 @@ class Session:
         if has_names and not self._restore_names(parsed):
             stats.drops[DropReason.BAD_NAMES] += 1
             return
-        if parsed.ack_largest >= 0 and not self._receive_ack(parsed, now):
+        if parsed.ack_largest >= 0 and not self._receive_ack(
+            parsed.ack_largest, parsed.ack_mask, parsed.ack_delay_s, now
+        ):
             stats.drops[DropReason.BAD_ACK] += 1
             return
         if parsed.has_others:
@@ -316,9 +371,9 @@ class Session:
             return False
         return not parsed.has_named or self._event_names.restore(parsed.messages)
 
-    def _receive_ack(self, parsed: Payload, now: float) -> bool:
+    def _receive_ack(self, largest: int, mask: int, delay_s: float, now: float) -> bool:
         connection = self._connection
-        if not connection.receive_ack(parsed.ack_largest, parsed.ack_mask, parsed.ack_delay_s, now):
+        if not connection.receive_ack(largest, mask, delay_s, now):
             return False
         self._messages.settle(connection.recovery.newest_acked_sent_at)
         self._messages.redundancy.lost_share = connection.recovery.lost_share
@@ -339,6 +394,33 @@ class Session:
         if not self.is_attached:
             return 0
         self._now = now
+        if self._server is not None and self._send_state(self._server.state, now, send):
+            return 1
+        return self._send_all(now, send)
+
+    def _send_state(self, state: StateOutbox, now: float, send: Callable[[bytes], int]) -> bool:
+        """Send an update that is one short frame and all that wants to leave, as it is nearly always.
+
+        It is what `_send_all` does with that, and does not look at everything else first. False where it is
+        not so: then nothing was sent.
+        """
+        connection, messages = self._connection, self._messages
+        if (
+            messages.has_any
+            or self._transfers.has_work
+            or connection.probes
+            or connection.must_ping
+            or not self._control.is_quiet
+        ):
+            return False
+        part = state.take_step()
+        if part is None:
+            return False
+        size = connection.send_step(part.frame, part, send, now)
+        messages.redundancy.packet_sent(size, now)
+        return True
+
+    def _send_all(self, now: float, send: Callable[[bytes], int]) -> int:
         connection = self._connection
         messages = self._messages
         transfers = self._transfers

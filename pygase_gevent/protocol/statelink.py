@@ -98,6 +98,18 @@ class StateOutbox(TransferOwner):
                 packet.add(part.frame)
             packet.items.append(part)
 
+    def take_step(self) -> _StatePart | None:
+        """The update that waits, to be sent in a packet of its own; `None` unless it is one short frame and no
+        name is due.
+        """
+        parts = self._parts
+        if len(parts) != 1 or not parts[0].is_last or self.names.is_due:
+            return None
+        part = parts[0]
+        parts.clear()
+        self._repeatable = part if self.sender.is_path_lossy else None
+        return part
+
     def ride_along(self, packet: PacketBuilder) -> None:
         """Repeat the newest update, once, in a packet that leaves anyway between two of them.
 
