@@ -30,6 +30,7 @@ class Client:
         deadline: when the session wants to be looked at, in ticks; -1 if it does not, or no server runs.
         next_state_at: not before then does it get another state.
         content_version: the store's, if it has told that it has that content; else -1.
+        has_outgoing: whether something may wait in the outbox, where no packet has another reason to look.
     """
 
     __slots__ = (
@@ -38,6 +39,7 @@ class Client:
         "content_version",
         "deadline",
         "exchange",
+        "has_outgoing",
         "next_state_at",
         "peer",
     )
@@ -45,14 +47,25 @@ class Client:
     def __init__(self, peer: ServerPeer, clients: Clients, config: Config) -> None:
         self._clients = clients
         self.peer = peer
+        self.has_outgoing = True
         self.exchange = clients.new_exchange(peer, self.wake)
         self.connection = ServerConnection(peer, config, self.exchange.counters)
         self.deadline = -1
         self.next_state_at = 0.0
         self.content_version = -1
 
+    def move_outgoing(self) -> None:
+        """Hand what waits in the outbox over to the session; in the hub's thread."""
+        if self.has_outgoing:
+            outbox = self.exchange.outbox
+            self.has_outgoing = False  # what is put in from here on wakes again
+            outbox.move_to_session()
+            if outbox.has_work:
+                self.has_outgoing = True
+
     def wake(self) -> None:
         """Its outbox or handlers want to be looked at; any thread."""
+        self.has_outgoing = True
         wake = self._clients.wake
         if wake is not None:
             wake(self)

@@ -308,10 +308,10 @@ def _scalar_arguments(data: bytes) -> list[Any] | None:
         elif first == _INT_8 and at < size:
             values.append(data[at] - (0x100 if data[at] & 0x80 else 0))
             at += 1
-        elif first in _CONSTANTS:
-            values.append(_CONSTANTS[first])
         elif first >= _NEGATIVE:
             values.append(first - 256)
+        elif first in _CONSTANTS:
+            values.append(_CONSTANTS[first])
         else:
             return None
     return values if at == size else None

@@ -198,8 +198,6 @@ class Config:
     reordered_bases: int = 4
     """States that a client keeps although the server has heard of a newer one: a path that reorders brings
     updates on them after that."""
-    max_states_in_flight: int = 256
-    """States sent to a client and not acknowledged that are remembered: four seconds at the full rate."""
     state_distrust_s: float = 5.0
     """After an update was lost the next ones hold all since an acknowledged state for this long: a loss
     costs no more than its own tick then. On a path that loses one in a hundred that is always."""

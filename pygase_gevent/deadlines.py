@@ -44,6 +44,10 @@ class Deadlines:
             else:
                 clients.append(client)
 
+    def is_looked_at(self, client: Client, until: float) -> bool:
+        """Whether this client is looked at before `until` anyway."""
+        return NEVER < client.deadline <= until * TICKS_PER_S
+
     def take_due(self, now: float) -> list[Client]:
         """The clients whose deadlines have been reached; they have none any more."""
         due: list[Client] = []

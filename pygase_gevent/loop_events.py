@@ -95,11 +95,13 @@ class LoopEvents:
         queue = self._queue
         queue.begin_step(environment, until)
         try:
+            named = ""  # the type of event that the watch has the name of
             # In the child of a fork there is another queue: the parent goes on with this step.
             while queue is self._queue and (item := queue.next_item()) is not None:
                 client = queue.client
-                if watch is not None:
+                if watch is not None and (not isinstance(item, Event) or item.type != named or not named):
                     watch.name = self._name_of(item)
+                    named = item.type if isinstance(item, Event) else ""
                 changes = self._changes_of(item, client, seen, dt)
                 if changes:
                     parts.append((item, client, changes))

@@ -8,7 +8,8 @@ goes to. While the content stays the same, and all have it, publishing costs not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from math import inf
 
 from pygase_gevent.clients import Client
 from pygase_gevent.config import Config
@@ -44,6 +45,7 @@ class StatePusher:
         self._is_published = False
         self._content_version = -1  # of the last sweep
         self._have_all = False  # whether every client had that content
+        self._next_at = inf  # when the earliest is due that was not
         self._timer: Timer = environment.timer(self._came_due)
         store.subscribe(self._published)
 
@@ -52,28 +54,37 @@ class StatePusher:
         self._store.unsubscribe(self._published)
         self._timer.close()
 
-    def sweep(self, clients: Iterable[Client], now: float) -> list[Client]:
-        """Queue the newest state for every client that is due; those, to be flushed."""
+    def begin_sweep(self) -> bool:
+        """Whether a state was published since the last sweep: then each client is to be shown to `sweep`."""
         if not self._is_published:
-            return []
+            return False
         self._is_published = False
-        version = self._content_version = self._store.snapshot[1]
+        self._content_version = self._store.snapshot[1]
         self._have_all = True
-        due: list[Client] = []
-        next_at = None
-        for client in clients:
-            if client.content_version == version or client.peer.attachment is None:
-                continue
-            if now >= client.next_state_at:
-                self._push(client, version, now)
-                due.append(client)
-                continue
-            self._have_all = False
-            if next_at is None or client.next_state_at < next_at:
-                next_at = client.next_state_at
-        if next_at is not None:
-            self._timer.start(max(0.0, next_at - now))
-        return due
+        self._next_at = inf
+        return True
+
+    def sweep(self, client: Client, now: float) -> bool:
+        """Queue the newest state for this client if it is due; whether it is, and wants to be flushed.
+
+        One client at a time is swept and flushed: of a thousand, each would have left the processor's cache
+        by the time that the others were swept.
+        """
+        version = self._content_version
+        if client.content_version == version or client.peer.attachment is None:
+            return False
+        if now >= client.next_state_at:
+            self._push(client, version, now)
+            return True
+        self._have_all = False
+        if client.next_state_at < self._next_at:
+            self._next_at = client.next_state_at
+        return False
+
+    def end_sweep(self, now: float) -> None:
+        """All have been shown."""
+        if self._next_at < inf:
+            self._timer.start(max(0.0, self._next_at - now))
 
     def push(self, client: Client, now: float) -> None:
         """Queue the newest state for one client now."""

@@ -154,7 +154,7 @@ class ServerLoop(NetworkLoop):
     def kick(self, client: Client, reason: DisconnectReason, text: str) -> None:
         """End a client's session."""
         now = self.environment.now()
-        client.exchange.outbox.move_to_session()
+        client.move_outgoing()
         self._core.close_peer(client.peer, reason, text, now)
         self._take_core_events(now)
         self.request_turn()
@@ -174,7 +174,7 @@ class ServerLoop(NetworkLoop):
                     self._take_session_events(client)
                 client.exchange.take_arrivals()
                 due = peer.session.due_after_receiving(now)
-                if due <= now or client.exchange.outbox.has_work:
+                if due <= now or client.has_outgoing:
                     touched[client] = None
                 elif due < inf:
                     self._deadlines.enter(client, due)
@@ -186,27 +186,28 @@ class ServerLoop(NetworkLoop):
         self._core.handle_timer(now, unix_time)
 
     def send_due(self, now: float) -> list[tuple[bytes, Address]]:
-        core, touched, woken = self._core, self._touched, self._woken
+        touched, woken, pusher = self._touched, self._woken, self._pusher
         while woken:
             client = woken.popitem()[0]
             client.exchange.take_arrivals()
             touched[client] = None
         if self._handle_deadlines(now):
             self.take_arrivals(now)
-        for client in self._pusher.sweep(self._clients.by_name.values(), now):
-            touched[client] = None
-        if touched:
-            self._touched = {}
-            slice_size = self.config.send_slice
-            for count, client in enumerate(touched, 1):
-                self._flush(client, now)
-                if count % slice_size == 0:
-                    self.send(core.datagrams_to_send())
-                    self.make_room()
+        self._touched = {}
+        flushed = 0
+        if pusher.begin_sweep():
+            for client in self._clients.by_name.values():
+                if pusher.sweep(client, now):
+                    touched.pop(client, None)
+                    flushed = self._flush_in_slice(client, now, flushed)
+            pusher.end_sweep(now)
+        for client in touched:
+            flushed = self._flush_in_slice(client, now, flushed)
+        if flushed:
             self._take_core_events(now)
         if not self.is_behind:
             self._deadlines.set_timer(now)
-        return core.datagrams_to_send()
+        return self._core.datagrams_to_send()
 
     # --- inside ---------------------------------------------------------------------------------
 
@@ -229,19 +230,31 @@ class ServerLoop(NetworkLoop):
             is_any = True
             self._touched[client] = None
             try:
-                client.exchange.outbox.move_to_session()
+                client.move_outgoing()
                 self._core.handle_peer_timer(peer, now)
             except Exception:
                 logger.exception("a timer of client %s failed; this is a bug in pygase_gevent", peer.name)
         return is_any
 
+    def _flush_in_slice(self, client: Client, now: float, flushed: int) -> int:
+        """Flush a client; after each slice of them send it and take what arrived. How many were flushed."""
+        self._flush(client, now)
+        flushed += 1
+        if flushed % self.config.send_slice == 0:
+            self.send(self._core.datagrams_to_send())
+            self.make_room()
+        return flushed
+
     def _flush(self, client: Client, now: float) -> None:
         try:
-            client.exchange.outbox.move_to_session()
+            client.move_outgoing()
             self._core.flush(client.peer, now)
             if client.peer.events:
                 self._take_session_events(client)
-            due = client.peer.session.next_timer()
+            session = client.peer.session
+            if self._deadlines.is_looked_at(client, session.undisturbed_until):
+                return  # and its deadlines are seen then
+            due = session.next_timer()
             if due is not None and client.peer.disconnect_reason is None:
                 self._deadlines.enter(client, due)
         except Exception:
@@ -264,6 +277,7 @@ class ServerLoop(NetworkLoop):
 
     def _begin(self, client: Client) -> None:
         client.deadline = NEVER
+        client.has_outgoing = True
         client.exchange.use_wire(self._event_wire)
         client.exchange.watch(self.watchdog)
         client.exchange.start(self.environment, self.runners)

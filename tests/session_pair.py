@@ -148,7 +148,13 @@ class Pair:
         return self.server if side is self.client else self.client
 
     def flush(self, side: Side) -> None:
-        side.session.send_payloads(self.now, lambda payload: self._carry(side, payload))
+        session = side.session
+        due = session.next_timer()
+        session.send_payloads(self.now, lambda payload: self._carry(side, payload))
+        if due is not None and session.undisturbed_until > 0:
+            due_after = session.next_timer()
+            assert due_after is not None
+            assert due_after >= min(due, session.undisturbed_until)
         self._arm(side)
 
     def drain(self, side: Side) -> None:

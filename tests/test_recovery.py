@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 
 import pytest
@@ -134,13 +135,13 @@ def test_probe_timeouts_back_off_up_to_a_second() -> None:
     assert intervals[-1] == CONFIG.max_probe_timeout_s
     assert cargo.fate == ["probe"] * 6
     world.ack(0, 1, now=now + 0.05)
-    assert world.recovery.next_timer() is None
+    assert world.recovery.next_timer() == math.inf
 
 
 def test_nothing_in_flight_needs_no_timer() -> None:
     world = World()
     world.send(1.0, eliciting=False)
-    assert world.recovery.next_timer() is None
+    assert world.recovery.next_timer() == math.inf
 
 
 def test_a_lost_connection_gives_everything_back() -> None:
@@ -150,7 +151,7 @@ def test_a_lost_connection_gives_everything_back() -> None:
     world.ack(1, now=3.0)
     world.recovery.abandon(4.0)
     assert [cargo.fate[-1] for cargo in world.cargo] == ["lost", "acked", "lost"]
-    assert world.recovery.next_timer() is None
+    assert world.recovery.next_timer() == math.inf
 
 
 def test_packets_beyond_the_limit_count_as_lost() -> None:

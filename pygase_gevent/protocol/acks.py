@@ -7,6 +7,7 @@ taken (they come again) while everything in it that needs no acknowledgement is.
 
 from __future__ import annotations
 
+from math import inf
 from typing import Final
 
 from pygase_gevent.config import Config
@@ -21,7 +22,7 @@ class ReceivedPackets:
     Attributes:
         largest: largest received sequence, -1 before the first.
         mask: bit i stands for `largest - 1 - i`. Sequences below 0 do not exist and count as received.
-        ack_deadline: when an acknowledgement must leave, `None` when nothing asks for one.
+        ack_deadline: when an acknowledgement must leave; infinity when nothing asks for one.
         next_send_at: when a packet leaves anyway, as far as the rate of those before tells; 0 if it does not.
     """
 
@@ -46,7 +47,7 @@ class ReceivedPackets:
         self._eliciting = 0
         self.largest = -1
         self.mask = _ONES
-        self.ack_deadline: float | None = None
+        self.ack_deadline = inf
 
     def is_too_old(self, sequence: int) -> bool:
         """Whether the payload lies below what an acknowledgement could name."""
@@ -80,12 +81,12 @@ class ReceivedPackets:
         self._eliciting += 1
         if not is_in_order or self._eliciting >= self._every:
             self.ack_deadline = now
-        elif self.ack_deadline is None:
+        elif self.ack_deadline == inf:
             self.ask_for_ack(now)
 
     def ask_for_ack(self, now: float) -> None:
         """Say something soon although nothing new was recorded."""
-        if self.ack_deadline is None:
+        if self.ack_deadline == inf:
             self.ack_deadline = max(now + self._delay_s, min(self.next_send_at, now + self._max_delay_s))
 
     def delay_s(self, now: float) -> float:
@@ -95,4 +96,4 @@ class ReceivedPackets:
     def acknowledged(self) -> None:
         """An acknowledgement of everything recorded has left."""
         self._eliciting = 0
-        self.ack_deadline = None
+        self.ack_deadline = inf

@@ -71,10 +71,7 @@ class Connection:
 
     def receive_ack(self, largest: int, mask: int, delay_s: float, now: float) -> bool:
         """Take an acknowledgement; False if it names what was never sent."""
-        if not self.recovery.receive_ack(largest, mask, delay_s, now):
-            return False
-        self._pacer.set_rate(self._congestion.window_bytes, self.round_trip.smoothed_s)
-        return True
+        return self.recovery.receive_ack(largest, mask, delay_s, now)
 
     def new_packet(self, now: float) -> PacketBuilder:
         """A packet with an acknowledgement of everything received."""
@@ -93,7 +90,7 @@ class Connection:
         """Whether a packet of bulk may leave: one in each interval always may."""
         if self.probes or now >= self._last_bulk_at + self._config.send_interval_s:
             return True
-        return self._congestion.has_room and self._pacer.is_ready(now)
+        return self._congestion.has_room and self._paced().is_ready(now)
 
     def events_at(self, now: float) -> float:
         """When events may leave."""
@@ -104,8 +101,13 @@ class Connection:
         """When bulk may leave."""
         next_interval = self._last_bulk_at + self._config.send_interval_s
         if self._congestion.has_room:
-            return min(next_interval, self._pacer.ready_at())
+            return min(next_interval, self._paced().ready_at())
         return next_interval
+
+    def _paced(self) -> Pacer:
+        """The pacer at the rate of now: window and round trip change with each acknowledgement."""
+        self._pacer.set_rate(self._congestion.window_bytes, self.round_trip.smoothed_s)
+        return self._pacer
 
     def ping(self, now: float, send: Callable[[bytes], int]) -> None:
         """Send a packet that asks for an acknowledgement and carries nothing that could be refused."""

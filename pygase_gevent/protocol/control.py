@@ -47,7 +47,7 @@ class ControlSender:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether there is nothing for the next packet: no welcome either, which is repeated until it arrived."""
+        """Whether there is nothing for the next packet: no welcome either, repeated until it arrived."""
         return not self.has_work and self._welcome is None and not self._close_frame
 
     @property

@@ -46,7 +46,7 @@ class MessageSender(MessageOwner):
     What a connection may never need comes into being with its first use: an empty deque has 760 bytes.
 
     Attributes:
-        notices: (token, whether it arrived) of messages that are done, oldest first.
+        notices: (token, whether it arrived) of messages that are done, oldest first; or `None`.
     """
 
     __slots__ = (
@@ -56,6 +56,7 @@ class MessageSender(MessageOwner):
         "_channels",
         "_config",
         "_detached_at",
+        "_is_quiet",
         "_large",
         "_ordered_bytes",
         "_resends",
@@ -70,12 +71,14 @@ class MessageSender(MessageOwner):
     )
 
     def __init__(self, config: Config, transfers: TransferScheduler, stats: SessionStats) -> None:
+        self._is_quiet = True  # nothing came since it was seen last that there is nothing to send
+        self._unsettled: list[QueuedMessage] | None = None
+        self.notices: list[tuple[object, bool]] | None = None
         self._config = config
         self._transfers = transfers
         self._stats = stats
         self.redundancy = Redundancy(config)
         self.names = EventNamesSender(config)
-        self.notices: list[tuple[object, bool]] = []
         self._bounds = QueueBounds(config)
         self._channels = ChannelTable(config)
         self._active: list[Channel] = []  # whose turn is next stands first
@@ -83,7 +86,6 @@ class MessageSender(MessageOwner):
         self._resends: deque[QueuedMessage] | None = None
         self._timeouts = RetryTimeouts(config)
         self._large: list[QueuedMessage] | None = None
-        self._unsettled: list[QueuedMessage] | None = None
         self._ordered_bytes = 0
         self._detached_at: float | None = None
         self._was_attached = False
@@ -127,6 +129,7 @@ class MessageSender(MessageOwner):
         else:
             self._bounds.count_in(message)
         channel.waiting.append(message)
+        self._is_quiet = False
         if not channel.is_active and not channel.is_blocked:
             channel.is_active = True
             self._active.append(channel)
@@ -146,17 +149,18 @@ class MessageSender(MessageOwner):
     @property
     def has_work(self) -> bool:
         """Whether a message wants to leave in a packet (fragments are the scheduler's)."""
-        return bool(self._active) or bool(self._resends)
+        return not self._is_quiet and (bool(self._active) or bool(self._resends))
 
     @property
     def has_any(self) -> bool:
         """Whether anything here may go into the next packet: a message, a name, or what rides along."""
-        return (
-            bool(self._active)
-            or bool(self._resends)
-            or self.names.table.is_due
-            or self.redundancy.has_candidates
-        )
+        if self._is_quiet:  # as for most packets of most games
+            return False
+        table = self.names.table
+        if self._active or self._resends or table.is_due or self.redundancy.has_candidates:
+            return True
+        self._is_quiet = not table.is_telling  # what was told may be lost
+        return False
 
     def fill(self, packet: PacketBuilder, now: float) -> bool:
         """Put as many messages as fit into a packet; whether any was."""
@@ -313,12 +317,14 @@ class MessageSender(MessageOwner):
                 return
             message.retries_left -= 1
         message.is_resending = True
+        self._is_quiet = False
         if self._resends is None:
             self._resends = deque()
         self._resends.append(message)
 
     def suspect(self, message: QueuedMessage) -> None:
         """A message may be lost: it rides along if the share allows."""
+        self._is_quiet = False
         self.redundancy.suspect(message)
 
     def arrived(self, message: QueuedMessage) -> None:
@@ -354,6 +360,8 @@ class MessageSender(MessageOwner):
         message.is_done = True
         self._bounds.count_out(message)
         if message.token is not None:
+            if self.notices is None:
+                self.notices = []
             self.notices.append((message.token, has_arrived))
         if not has_arrived:
             self._stats.messages_discarded += 1
@@ -378,6 +386,7 @@ class MessageSender(MessageOwner):
         if blocked is None:
             return
         self._blocked = None
+        self._is_quiet = False
         for channel in blocked:
             channel.is_blocked = False
             if not channel.is_active:

@@ -22,6 +22,12 @@ _SHORT_TEXT_BYTES: Final = 32
 _TEXT_8: Final = 0xD9
 
 
+_MAX_SHARED: Final = 64
+_MAX_SHARED_BYTES: Final = 1024
+"""Few and short sequences of types are shared, for they stay when those are gone who told of them."""
+_known_heads: dict[tuple[bytes, ...], tuple[bytes, ...]] = {}
+
+
 class EventNamesSender:
     """Learns the types of events that recur, and finds their numbers.
 
@@ -71,11 +77,14 @@ class EventNamesSender:
 
 
 class KnownEventNames:
-    """The types that the peer told of."""
+    """The types that the peer told of.
+
+    Peers that told of the same share what is kept of it: a game's clients know the same few types.
+    """
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._heads: list[bytes] = []
+        self._heads: tuple[bytes, ...] = ()
 
     def receive(self, first: int, data: bytes) -> bool:
         """Take types from the number `first` on; those that are known already are passed over.
@@ -99,7 +108,12 @@ class KnownEventNames:
             size = len(name)
             text = (_SHORT_TEXT | size,) if size < _SHORT_TEXT_BYTES else (_TEXT_8, size)
             new.append(bytes((_LIST_OF_3, *text)) + name)
-        known.extend(new)
+        heads = (*known, *new)
+        if sum(map(len, heads)) <= _MAX_SHARED_BYTES:
+            if len(_known_heads) >= _MAX_SHARED:
+                _known_heads.clear()
+            heads = _known_heads.setdefault(heads, heads)
+        self._heads = heads
         return True
 
     def restore(self, frames: list[MessageFrame]) -> bool:

@@ -59,6 +59,7 @@ class Inbox:
     """Takes message frames and hands out messages.
 
     Attributes:
+        has_calls: whether a call or result waits.
         reorder_bytes: bytes of ordered messages that wait for an earlier one.
     """
 
@@ -76,12 +77,14 @@ class Inbox:
         "_results",
         "_sequenced",
         "_stats",
+        "has_calls",
         "reorder_bytes",
     )
 
     def __init__(self, config: Config, stats: SessionStats) -> None:
         self._config = config
         self._stats = stats
+        self.has_calls = False
         # Lists, since an empty deque has 760 bytes; what waits is nearly always taken at once.
         self._events: list[ReceivedMessage] = []
         self._calls: list[ReceivedMessage] = []
@@ -103,16 +106,13 @@ class Inbox:
         """Whether an event waits."""
         return bool(self._events)
 
-    @property
-    def has_calls(self) -> bool:
-        """Whether a call or result waits."""
-        return bool(self._calls) or bool(self._results)
-
     def next_event(self) -> ReceivedMessage | None:
         """The next event, oldest first."""
-        if not self._events:
+        events = self._events
+        if not events:
             return None
-        message = self._events.pop(0)
+        message = events[0]
+        del events[0]  # compiled, half of what `pop` costs
         self._event_bytes -= len(message.body) + MESSAGE_OVERHEAD_BYTES
         return message
 
@@ -123,6 +123,7 @@ class Inbox:
             return None
         message = waiting.pop(0)
         self._call_bytes -= len(message.body)
+        self.has_calls = bool(self._calls) or bool(self._results)
         return message
 
     # --- taking ---------------------------------------------------------------------------------
@@ -359,6 +360,7 @@ class Inbox:
             self._event_bytes += len(body) + MESSAGE_OVERHEAD_BYTES
             return
         self._call_bytes += len(body)
+        self.has_calls = True
         if kind == CALL:
             self._calls.append(message)
         else:

@@ -6,6 +6,7 @@ each thing carried, which knows itself what to do: packets are never sent again,
 
 from __future__ import annotations
 
+from math import inf
 from typing import Final
 
 from pygase_gevent.config import Config
@@ -175,7 +176,7 @@ class Recovery:
         self._last_ack_mask = -1
         self._packet_threshold = config.packet_reorder_threshold
         self._time_threshold = 9 / 8
-        self._loss_time: float | None = None
+        self._loss_time = inf
         self.probe_count = 0
         self.lost_share = 0.0
 
@@ -207,8 +208,10 @@ class Recovery:
         if largest == self._last_ack_largest and mask == self._last_ack_mask:
             return True
         self._last_ack_largest, self._last_ack_mask = largest, mask
-        if self._recently_lost:
+        if self._recently_lost is not None:
             self._find_spurious_losses(largest, mask, now)
+        elif mask == ALL_RECEIVED and self._receive_oldest_only(largest, ack_delay_s, now):
+            return True
         acked = self._take_acked(largest, mask)
         if not acked:
             return True
@@ -230,12 +233,42 @@ class Recovery:
         if self._sent and self._sent[0].sequence < self._largest_acked:
             self.detect_losses(now)
         else:
-            self._loss_time = None
+            self._loss_time = inf
         return True
 
-    def next_timer(self) -> float | None:
-        """When `handle_timer` is due."""
-        if self._eliciting_in_flight == 0 or self._loss_time is not None:
+    def _receive_oldest_only(self, largest: int, ack_delay_s: float, now: float) -> bool:
+        """Take an acknowledgement of the oldest packet in flight and none else, where everything up to it has
+        arrived: what `receive_ack` does with that, as it is nearly always. False if it is another.
+        """
+        sent = self._sent
+        if not sent:
+            return False
+        packet = sent[0]
+        if (
+            packet.sequence != largest
+            or largest <= self._largest_acked
+            or packet.state != OUTSTANDING
+            or packet.bulk_bytes
+        ):
+            return False
+        del sent[0]
+        self._largest_acked = largest
+        if packet.is_ack_eliciting:
+            self._eliciting_in_flight -= 1
+            self.lost_share -= self.lost_share * LOSS_WEIGHT
+            self._round_trip.add_sample(max(now - packet.sent_at, 1e-6), ack_delay_s)
+        if packet.sent_at > self.newest_acked_sent_at:
+            self.newest_acked_sent_at = packet.sent_at
+        self.probe_count = 0
+        packet.state = ACKED
+        for item in packet.items:
+            item.on_acked(now)
+        self._loss_time = inf
+        return True
+
+    def next_timer(self) -> float:
+        """When `handle_timer` is due; infinity for never."""
+        if self._eliciting_in_flight == 0 or self._loss_time < inf:
             return self._loss_time
         return self._last_eliciting_at + self._probe_timeout_s()
 
@@ -244,7 +277,7 @@ class Recovery:
 
         On a probe timeout what the oldest packets carried, as much as fits into two, is asked to come again.
         """
-        if self._loss_time is not None:
+        if self._loss_time < inf:
             if now >= self._loss_time:
                 self.detect_losses(now)
             return False
@@ -265,7 +298,7 @@ class Recovery:
 
     def detect_losses(self, now: float) -> None:
         """Packet and time thresholds (6.1); also who is to be suspected."""
-        self._loss_time = None
+        self._loss_time = inf
         largest = self._largest_acked
         delay_s = max(self._round_trip.latest_s, self._round_trip.smoothed_s) * self._time_threshold
         lost_before = now - max(delay_s, GRANULARITY_S)
@@ -296,7 +329,7 @@ class Recovery:
                     item.on_suspected(now)
             if packet.is_ack_eliciting:
                 due = packet.sent_at + max(delay_s, GRANULARITY_S)
-                if self._loss_time is None or due < self._loss_time:
+                if due < self._loss_time:
                     self._loss_time = due
         if lost:
             self._take_off_lost(lost, now)
@@ -309,7 +342,7 @@ class Recovery:
         packets, self._sent = self._sent, []
         self._recently_lost = None
         self._eliciting_in_flight = 0
-        self._loss_time = None
+        self._loss_time = inf
         for packet in packets:
             if packet.state == OUTSTANDING:
                 packet.state = LOST

@@ -66,11 +66,13 @@ class Redundancy:
         """Whether a message may ride along."""
         return bool(self._suspects) or bool(self._fresh)
 
-    def packet_sent(self, payload_bytes: int, now: float) -> None:
-        """A packet left: a share of its bytes may ride along later, or what the floor gives for the time."""
+    def packets_sent(self, payload_bytes: int, packets: int, now: float) -> None:
+        """Packets left: a share of their bytes may ride along later, or what the floor gives for the time."""
         gap_s = min(now - self._sent_at, LONGEST_GAP_S)
         self._sent_at = now
-        earned = max((payload_bytes + PACKET_OVERHEAD_BYTES) * self._share, gap_s * self._floor_bytes_per_s)
+        earned = max(
+            (payload_bytes + packets * PACKET_OVERHEAD_BYTES) * self._share, gap_s * self._floor_bytes_per_s
+        )
         self._budget_bytes = min(self._budget_bytes + earned, MAX_BUDGET_BYTES)
 
     def message_sent(self, message: QueuedMessage) -> None:

@@ -125,6 +125,7 @@ class ServerCore:
         self._plain_peers = 0
         self._adopted: dict[bytes, None] = {}
         self._receiver: NetcodePeer | None = None  # of the payloads that leave now
+        self._send: Callable[[bytes], int] = self._send_to_receiver  # bound once, and not for each packet
         self._closing = ClosingPeers(config, self._send_payloads, self._netcode.disconnect)
         self._ready: list[ServerPeer] = []
         self._events: deque[CoreEvent] = deque()
@@ -455,7 +456,7 @@ class ServerCore:
         if netcode_peer is not None:
             self._now = now
             self._receiver = netcode_peer
-            peer.session.send_payloads(now, self._send_to_receiver)
+            peer.session.send_payloads(now, self._send)
             self._receiver = None  # or it would be held until another one is sent to
 
     def _send_to_receiver(self, payload: bytes) -> int:

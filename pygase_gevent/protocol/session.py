@@ -103,6 +103,11 @@ class Session:
         else:
             self._role = self._client = ClientRole(config, self.stats)
         self._housekeeping_at = now + HOUSEKEEPING_S
+        self._least_timer_s = min(config.max_ack_delay_s, config.max_probe_timeout_s, config.keepalive_s)
+        self._state_bytes = 0  # of packets of state alone, since others left
+        self._state_packets = 0
+        self.undisturbed_until = 0.0
+        """What was sent last made nothing due before this that was not due already; 0: it may have."""
         self._now = now
         self._connection = Connection(config, self.stats, now)
 
@@ -218,15 +223,18 @@ class Session:
     @property
     def has_events(self) -> bool:
         """Whether `next_event` has something."""
-        return bool(self._messages.notices) or self._role.has_events
+        return self._messages.notices is not None or self._role.has_events
 
     def next_event(self) -> SessionEvent | None:
         """Whatever else happened: first control, then states, then what became of messages."""
         event = self._role.next_event()
         if event is not None:
             return event
-        if self._messages.notices:
-            token, has_arrived = self._messages.notices.pop(0)
+        notices = self._messages.notices
+        if notices is not None:
+            token, has_arrived = notices.pop(0)
+            if not notices:
+                self._messages.notices = None
             return MessageAcked(token) if has_arrived else MessageLost(token)
         return None
 
@@ -376,7 +384,6 @@ class Session:
         if not connection.receive_ack(largest, mask, delay_s, now):
             return False
         self._messages.settle(connection.recovery.newest_acked_sent_at)
-        self._messages.redundancy.lost_share = connection.recovery.lost_share
         return True
 
     # --- payloads out ---------------------------------------------------------------------------
@@ -395,7 +402,9 @@ class Session:
             return 0
         self._now = now
         if self._server is not None and self._send_state(self._server.state, now, send):
+            self.undisturbed_until = now + self._least_timer_s
             return 1
+        self.undisturbed_until = 0.0
         return self._send_all(now, send)
 
     def _send_state(self, state: StateOutbox, now: float, send: Callable[[bytes], int]) -> bool:
@@ -416,14 +425,19 @@ class Session:
         part = state.take_step()
         if part is None:
             return False
-        size = connection.send_step(part.frame, part, send, now)
-        messages.redundancy.packet_sent(size, now)
+        self._state_bytes += connection.send_step(part.frame, part, send, now)
+        self._state_packets += 1
         return True
 
     def _send_all(self, now: float, send: Callable[[bytes], int]) -> int:
         connection = self._connection
         messages = self._messages
         transfers = self._transfers
+        redundancy = messages.redundancy
+        redundancy.lost_share = connection.recovery.lost_share
+        if self._state_packets:
+            redundancy.packets_sent(self._state_bytes, self._state_packets, now)
+            self._state_bytes = self._state_packets = 0
         sent = 0
         with_welcome = True
         if connection.must_ping:
@@ -453,7 +467,7 @@ class Session:
             size = connection.send(
                 packet, send, now, has_events=has_events, is_bulk=is_bulk, more_bulk=more_bulk
             )
-            messages.redundancy.packet_sent(size, now)
+            redundancy.packets_sent(size, 1, now)
             sent += 1
             if not (packet.has_misfit or has_messages or has_bulk or connection.probes):
                 break  # as nearly always: all that there was is in it
@@ -467,8 +481,7 @@ class Session:
         control = self._control
         if connection.probes or control.has_work or now >= connection.last_sent_at + self._config.keepalive_s:
             return True
-        ack_deadline = connection.received.ack_deadline
-        if ack_deadline is not None and now >= ack_deadline:
+        if now >= connection.received.ack_deadline:
             return True
         if self._role.must_send(now):
             return True
@@ -517,13 +530,8 @@ class Session:
     def _next_packet_timer(self, due: float) -> float:
         """When an acknowledgement or what is in flight wants to be looked at, at `due` at the latest."""
         connection = self._connection
-        at = connection.received.ack_deadline
-        if at is not None and at < due:
-            due = at
-        at = connection.recovery.next_timer()
-        if at is not None and at < due:
-            due = at
-        return due
+        due = min(due, connection.received.ack_deadline)
+        return min(due, connection.recovery.next_timer())
 
     def next_timer(self) -> float | None:
         """When `handle_timer`, and `send_payloads` after it, is due; None for never."""

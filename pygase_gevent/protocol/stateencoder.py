@@ -187,9 +187,14 @@ class StateEncoder:
             base: `time_order` of a state that the client has, or `None`.
             view: how much of `names` the client knows.
         """
-        key = (FULL if base is None else base) * (NAME_NUMBERS + 1) + view
+        return self.encode_from(FULL if base is None else base, view)
+
+    def encode_from(self, number: int, view: int) -> EncodedState:
+        """As `encode`, with `FULL` where there is no base."""
+        key = number * (NAME_NUMBERS + 1) + view
         encoded = self._cache.get(key)
         if encoded is None:
+            base = None if number == FULL else number
             update = None if base is None else self.store.merged_update(base, self._newest)
             encoded = (
                 self._encode_full() if update is None else self.encode_changes(base, update.to_dict(), view)

@@ -99,8 +99,8 @@ class StateOutbox(TransferOwner):
             packet.items.append(part)
 
     def take_step(self) -> _StatePart | None:
-        """The update that waits, to be sent in a packet of its own; `None` unless it is one short frame and no
-        name is due.
+        """The update that waits, to be sent in a packet of its own; `None` unless it is one short frame and
+        no name is due.
         """
         parts = self._parts
         if len(parts) != 1 or not parts[0].is_last or self.names.is_due:

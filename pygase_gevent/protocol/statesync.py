@@ -48,30 +48,35 @@ class StateSender:
     """
 
     def __init__(self, config: Config) -> None:
-        self._config = config
+        # What every packet asks for stands first and close together, `FULL` for none: an object for a number
+        # of each of a thousand clients would have left the processor's cache by the next packet.
+        self._base = FULL
+        self._newest_sent = FULL
+        self._arrived = FULL  # newest state whose packet arrived
+        self._expected = FULL  # what it should have soon; ahead of `base`
+        self._waiting_since = 0.0  # the acknowledged base stands since then, though something newer was sent
+        self._trusted_at = 0.0  # until then a base must be acknowledged
+        self._sent_at = 0.0
+        self._transfer: int | None = None  # `newest` of the transfer under way
+        self._merge: _Merge | None = None
         self._encoder: StateEncoder | None = None
-        self.base: int | None = None
-        """The newest state that the client says it has applied."""
+        self._config = config
         self.has_newest_content = False
         """Whether nothing but the `time_order` was new to it when `next_update` was last asked."""
         self.view = 0
         """How much of the encoder's names the client knows."""
-        self._expected: int | None = None  # what it should have soon; ahead of `base`
-        self._trusted_at = 0.0  # until then a base must be acknowledged
-        self._waiting_since = 0.0  # the acknowledged base stands since then, though something newer was sent
-        self._arrived = -1  # newest state whose packet arrived
         self._is_chained = False  # what was sent last stands on a base that was not acknowledged
         self.must_resend = False
         """Another update is due at once: what was sent last will be of no use, or newer states waited for the
         end of a transfer."""
         self.is_path_lossy = False
         """Whether something had been lost lately when the last update was made."""
-        self._sent: list[int] = []  # sent and not acknowledged, oldest first
-        self._sent_at = 0.0
-        self._newest_sent = -1
-        self._transfer: int | None = None  # `newest` of the transfer under way
         self._transfer_finished_at: float | None = None
-        self._merge: _Merge | None = None
+
+    @property
+    def base(self) -> int | None:
+        """The newest state that the client says it has applied."""
+        return None if self._base == FULL else self._base
 
     @property
     def is_transferring(self) -> bool:
@@ -99,68 +104,55 @@ class StateSender:
             self.handle_transfer_lost()  # it arrived, but could not be applied
         base = self._next_base(now)
         if base == newest:
-            self.has_newest_content = base == self.base
+            self.has_newest_content = base == self._base
             return None
         if self._merge is not None and self._merge.base == base:
             encoded = encoder.encode_changes(base, self._merge.changes, self.view)
         else:
-            encoded = encoder.encode(base, self.view)
-        self.has_newest_content = encoded.is_empty and base == self.base
+            encoded = encoder.encode_from(base, self.view)
+        self.has_newest_content = encoded.is_empty and base == self._base
         if encoded.is_empty and now < self._sent_at + self._config.keepalive_s:
             return None
         self._note_sent(encoded, now)
         return encoded
 
-    def _next_base(self, now: float) -> int | None:
+    def _next_base(self, now: float) -> int:
         expected = self._expected
-        if expected is None or self.base is None or now < self._trusted_at:
-            return self.base
+        if expected == FULL or self._base == FULL or now < self._trusted_at:
+            return self._base
         config = self._config
         if now >= self._sent_at + config.keepalive_s or now >= self._waiting_since + config.state_patience_s:
-            return self.base  # it should have been acknowledged by now
+            return self._base  # it should have been acknowledged by now
         return expected
 
     def _note_sent(self, encoded: EncodedState, now: float) -> None:
         newest = encoded.newest
-        sent = self._sent
-        if not sent:
+        if self._newest_sent <= self._base:
             self._waiting_since = now
-        if not sent or sent[-1] != newest:
-            if len(sent) >= self._config.max_states_in_flight:
-                sent.pop(0)
-            sent.append(newest)
         self._newest_sent = newest
         self._sent_at = now
         self.is_path_lossy = now < self._trusted_at
-        self._is_chained = encoded.base is not None and encoded.base != self.base
+        self._is_chained = encoded.base is not None and encoded.base != self._base
         self._expected = newest
         if encoded.parts is None:
-            self._expected = None
+            self._expected = FULL
             self._transfer = newest
             self._merge = _Merge(newest, newest, {})
 
     def receive_ack(self, newest: int, now: float) -> None:
         """Take a state acknowledgement, of which the lower 24 bits are enough. Nonsense is ignored."""
-        acknowledged = -1
-        for sent in self._sent:
-            if sent & ACK_MASK == newest:
-                acknowledged = sent
-                break
-        if acknowledged < 0:  # so long ago that it is not remembered; the client may keep no older one
-            acknowledged = self._newest_sent - (self._newest_sent - newest & ACK_MASK)
-        if acknowledged >= 0 and (self.base is None or acknowledged > self.base):
+        acknowledged = self._newest_sent - (self._newest_sent - newest & ACK_MASK)
+        if acknowledged > self._base:
             self._move_base(acknowledged, now)
-        if self._arrived >= 0 and self.base is not None and self._arrived > self.base:
+        if self._arrived > self._base > FULL:
             self.handle_loss(now)  # it arrived and was not applied: its base is missing
-            self._arrived = self.base
+            self._arrived = self._base
 
     def _move_base(self, acknowledged: int, now: float) -> None:
-        self.base = acknowledged
+        self._base = acknowledged
         self._waiting_since = now
-        while self._sent and self._sent[0] <= acknowledged:
-            self._sent.pop(0)
-        if self._expected is not None and self._expected <= acknowledged:
-            self._expected = None
+        if self._expected <= acknowledged:
+            self._expected = FULL
         if self._transfer is not None and acknowledged >= self._transfer:
             self._transfer = self._transfer_finished_at = None
             self.must_resend = self._encoder is not None and acknowledged != self._encoder.newest
@@ -175,13 +167,13 @@ class StateSender:
     def handle_loss(self, now: float) -> None:
         """An update did not get through: what was sent on top of it is of no use either."""
         self._trusted_at = now + self._config.state_distrust_s
-        if self._expected is not None:
-            self._expected = None
+        if self._expected != FULL:
+            self._expected = FULL
             self.must_resend = self._is_chained
 
     def handle_unsent(self) -> None:
         """The update returned last did not leave as a whole."""
-        self._expected = None
+        self._expected = FULL
 
     def handle_transfer_finished(self, now: float) -> None:
         """All of the transfer has arrived. Its state acknowledgement may still be on its way."""
@@ -194,8 +186,8 @@ class StateSender:
     def handle_attach(self, now: float) -> None:
         """A fresh connection stands: what was sent last may be sent again at once."""
         self._sent_at = now - self._config.keepalive_s
-        self._expected = None
-        self._arrived = -1
+        self._expected = FULL
+        self._arrived = FULL
 
     def next_timer(self) -> float | None:
         """When `handle_timer` is due: something sent, or a change of `time_order`, is not acknowledged."""
@@ -204,7 +196,7 @@ class StateSender:
         if self._transfer is not None:
             finished_at = self._transfer_finished_at
             return None if finished_at is None else finished_at + self._config.transfer_grace_s
-        if self.base == self._encoder.newest:
+        if self._base == self._encoder.newest:
             return None
         return self._sent_at if self.must_resend else self._sent_at + self._config.keepalive_s
 

@@ -34,6 +34,11 @@ class TableSender:
         self.acknowledged = 0
         self.is_due = False
 
+    @property
+    def is_telling(self) -> bool:
+        """Whether entries are in flight; they are due again if they are lost."""
+        return self._told is not None
+
     def use(self, entries: Sequence[Any]) -> None:
         """Tell of these, which are what they were, and more perhaps."""
         self._entries = entries

@@ -148,7 +148,6 @@ LIMITS: dict[str, Limit] = {
     # A session: state.
     "StateEncoder._cache": _seats,
     "StateOutbox._parts": _state_parts,
-    "StateSender._sent": lambda config: config.max_states_in_flight,
     "StateReceiver._assemblies": lambda config: config.max_state_assemblies,
     "StateNames.entries": lambda config: config.max_learned_names,
     "StateNames._numbers": lambda config: config.max_learned_names,
