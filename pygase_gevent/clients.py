@@ -188,6 +188,7 @@ class Clients:
         close_slow = self.close_slow
         for client in full:
             refused_for_s = client.exchange.outbox.refused_for_s(message)
+            client.has_outgoing = True  # whoever finds room again is no longer refused
             if refused_for_s >= self._config.slow_client_s and close_slow is not None:
                 close_slow(client)
 

@@ -81,8 +81,9 @@ class StatePusher:
             self._next_at = client.next_state_at
         return False
 
-    def end_sweep(self, now: float) -> None:
-        """All have been shown."""
+    def end_sweep(self, now: float, *, is_whole: bool) -> None:
+        """All have been shown, or as many as could be."""
+        self._have_all = self._have_all and is_whole
         if self._next_at < inf:
             self._timer.start(max(0.0, self._next_at - now))
 

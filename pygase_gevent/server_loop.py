@@ -154,7 +154,7 @@ class ServerLoop(NetworkLoop):
     def kick(self, client: Client, reason: DisconnectReason, text: str) -> None:
         """End a client's session."""
         now = self.environment.now()
-        client.move_outgoing()
+        client.exchange.outbox.move_to_session()
         self._core.close_peer(client.peer, reason, text, now)
         self._take_core_events(now)
         self.request_turn()
@@ -196,13 +196,20 @@ class ServerLoop(NetworkLoop):
         self._touched = {}
         flushed = 0
         if pusher.begin_sweep():
-            for client in self._clients.by_name.values():
-                if pusher.sweep(client, now):
-                    touched.pop(client, None)
-                    flushed = self._flush_in_slice(client, now, flushed)
-            pusher.end_sweep(now)
+            is_whole = False
+            try:
+                for client in self._clients.by_name.values():
+                    if pusher.sweep(client, now):
+                        is_touched = client in touched
+                        if is_touched:
+                            del touched[client]
+                        flushed = self._flush_in_slice(client, now, flushed, is_touched)
+                is_whole = True
+            except Exception:
+                logger.exception("a state could not be sent to all; this is a bug in pygase_gevent")
+            pusher.end_sweep(now, is_whole=is_whole)
         for client in touched:
-            flushed = self._flush_in_slice(client, now, flushed)
+            flushed = self._flush_in_slice(client, now, flushed, True)
         if flushed:
             self._take_core_events(now)
         if not self.is_behind:
@@ -236,23 +243,30 @@ class ServerLoop(NetworkLoop):
                 logger.exception("a timer of client %s failed; this is a bug in pygase_gevent", peer.name)
         return is_any
 
-    def _flush_in_slice(self, client: Client, now: float, flushed: int) -> int:
+    def _flush_in_slice(self, client: Client, now: float, flushed: int, is_touched: bool) -> int:
         """Flush a client; after each slice of them send it and take what arrived. How many were flushed."""
-        self._flush(client, now)
+        self._flush(client, now, is_touched)
         flushed += 1
         if flushed % self.config.send_slice == 0:
             self.send(self._core.datagrams_to_send())
             self.make_room()
         return flushed
 
-    def _flush(self, client: Client, now: float) -> None:
+    def _flush(self, client: Client, now: float, is_touched: bool) -> None:
+        """Let leave what may.
+
+        Args:
+            client: whose it is.
+            now: the time.
+            is_touched: whether it has deadlines that were not entered, or not all of them.
+        """
         try:
             client.move_outgoing()
             self._core.flush(client.peer, now)
             if client.peer.events:
                 self._take_session_events(client)
             session = client.peer.session
-            if self._deadlines.is_looked_at(client, session.undisturbed_until):
+            if not is_touched and self._deadlines.is_looked_at(client, session.undisturbed_until):
                 return  # and its deadlines are seen then
             due = session.next_timer()
             if due is not None and client.peer.disconnect_reason is None:

@@ -122,7 +122,7 @@ class UdpSocket:
         if self.is_closed:
             return False
         self._reader = gevent.getcurrent()
-        self._read_watcher.start(self._resume_reader)
+        self._read_watcher.start(self._on_readable)
         try:
             self._hub.switch()
         finally:
@@ -177,6 +177,10 @@ class UdpSocket:
         """In the child of a fork: closes the descriptor, and leaves the parent's loop alone."""
         self.is_closed = True
         self._socket.close()
+
+    def _on_readable(self) -> None:
+        self._read_watcher.stop()  # also in the child of a fork, where the descriptor may be another's by now
+        self._resume_reader()
 
     def _resume_reader(self) -> None:
         """In the hub, where the watcher calls: straight on with the one who waits, if it still does."""

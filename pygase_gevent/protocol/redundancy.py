@@ -68,7 +68,7 @@ class Redundancy:
 
     def packets_sent(self, payload_bytes: int, packets: int, now: float) -> None:
         """Packets left: a share of their bytes may ride along later, or what the floor gives for the time."""
-        gap_s = min(now - self._sent_at, LONGEST_GAP_S)
+        gap_s = min(now - self._sent_at, LONGEST_GAP_S * packets)
         self._sent_at = now
         earned = max(
             (payload_bytes + packets * PACKET_OVERHEAD_BYTES) * self._share, gap_s * self._floor_bytes_per_s

@@ -129,6 +129,7 @@ class Session:
         if not self.is_attached:
             return
         self.is_attached = False
+        self.undisturbed_until = 0.0
         self._connection.recovery.abandon(now)
         self._messages.detach(now)
         self._control.detach()
