@@ -253,3 +253,27 @@ if __name__ == "__main__":
         [sys.executable, "workers.py", method], cwd=tmp_path, capture_output=True, text=True, timeout=60
     )
     assert (result.stderr, result.stdout, result.returncode) == ("", "parent done\n", 0)
+
+
+def test_the_child_is_not_woken_for_what_has_its_parents_descriptor_now(run_script: RunScript) -> None:
+    result = run_script("""
+import gevent, os, time
+from pygase_gevent import Config
+from pygase_gevent.hub.udp import UdpSocket
+
+udp = UdpSocket(bind=("127.0.0.1", 0), config=Config())
+gevent.spawn(udp.wait_readable)
+gevent.sleep(0.01)
+child = os.fork()
+if child == 0:
+    spent_s = 1.0
+    try:
+        os.write(os.pipe()[1], b"readable from now on")
+        started = time.process_time()
+        gevent.sleep(0.4)
+        spent_s = time.process_time() - started
+    finally:
+        os._exit(int(spent_s > 0.2))
+os._exit(os.waitpid(child, 0)[1] >> 8)
+""")
+    assert result.returncode == 0, result.stderr

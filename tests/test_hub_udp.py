@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -283,23 +282,3 @@ def test_after_a_fork_the_child_closes_its_copy_and_the_parent_receives_on(open_
     assert os.waitpid(child, 0)[1] == 0
     one.send_all([(b"x", other.address)])
     assert waiter.get(timeout=LIMIT_S)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_after_a_fork_the_child_is_not_woken_for_what_has_the_descriptor_now(open_udp: Open) -> None:
-    udp = open_udp()
-    waiter = gevent.spawn(udp.wait_readable)
-    gevent.sleep(0.01)
-    child = os.fork()
-    if child == 0:
-        spent_s = 1.0
-        try:
-            udp.after_fork()
-            os.write(os.pipe()[1], b"readable from now on")
-            started = time.process_time()
-            gevent.sleep(0.4)
-            spent_s = time.process_time() - started
-        finally:
-            os._exit(int(spent_s > 0.2))
-    assert os.waitpid(child, 0)[1] == 0
-    waiter.kill()
