@@ -41,6 +41,7 @@ def clock() -> Clock:
 def watchdog(clock: Clock) -> Iterator[Watchdog]:
     watchdog = Watchdog(Config(), clock)
     yield watchdog
+    gevent.sleep(0.001)  # what it logs is logged in the hub
     watchdog.close()
     assert greenlet.gettrace() is None
 
