@@ -133,7 +133,7 @@ def copy_value(
     """
     try:
         return _Copier(config, max_items).copy(value, 0, marks)
-    except _CannotTravel as error:
+    except CannotTravel as error:
         raise SerializationError(f"{_format_place(place, error.keys)}: {error}") from None
 
 
@@ -345,8 +345,8 @@ def first_text(data: bytes, size: int, max_bytes: int) -> str:
     raise DecodeError("no text, or too long a one")
 
 
-class _CannotTravel(Exception):
-    """A value that cannot travel; `keys` collects the way to it, innermost first."""
+class CannotTravel(Exception):
+    """A value that cannot travel, or does not fit its schema; `keys` collects the way to it, innermost first."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -388,7 +388,7 @@ class _Copier:
                 continue
             try:
                 copied[key] = self.copy(item, depth, marks)
-            except _CannotTravel as error:
+            except CannotTravel as error:
                 error.keys.append(key)
                 raise
         return copied
@@ -402,7 +402,7 @@ class _Copier:
                 continue
             try:
                 copied.append(self.copy(item, depth, False))
-            except _CannotTravel as error:
+            except CannotTravel as error:
                 error.keys.append(len(copied))
                 raise
         return copied
@@ -410,15 +410,15 @@ class _Copier:
     def _copy_mark(self, mark: Any, depth: int, marks: bool) -> Any:
         if not marks:
             name = "TO_DELETE" if mark is DELETE else "Replace"
-            raise _CannotTravel(f"{name} has a meaning only in the dicts of a state update")
+            raise CannotTravel(f"{name} has a meaning only in the dicts of a state update")
         return mark if mark is DELETE else Replace(self.copy(mark.value, depth, False))
 
     def _count(self, items: int, depth: int) -> None:
         if depth > self._max_depth:
-            raise _CannotTravel(f"nested deeper than {self._max_depth} levels (does it contain itself?)")
+            raise CannotTravel(f"nested deeper than {self._max_depth} levels (does it contain itself?)")
         self._items_left -= items
         if self._items_left < 0:
-            raise _CannotTravel(f"too many items (Config.{self._max_items_name})")
+            raise CannotTravel(f"too many items (Config.{self._max_items_name})")
 
 
 def _plain_scalar(value: Any) -> Any:
@@ -430,12 +430,12 @@ def _plain_scalar(value: Any) -> Any:
         return _checked_str(str.__str__(value))
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value)
-    raise _CannotTravel(f"object of type {type(value).__name__} cannot travel")
+    raise CannotTravel(f"object of type {type(value).__name__} cannot travel")
 
 
 def _checked_int(value: int) -> int:
     if not _MIN_INT <= value <= _MAX_INT:
-        raise _CannotTravel("integer outside -2**63 .. 2**64-1")
+        raise CannotTravel("integer outside -2**63 .. 2**64-1")
     return value
 
 
@@ -444,7 +444,7 @@ def _checked_str(value: str) -> str:
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise _CannotTravel("text with a lone surrogate, which has no UTF-8 form") from None
+            raise CannotTravel("text with a lone surrogate, which has no UTF-8 form") from None
     return value
 
 
@@ -453,7 +453,7 @@ def _plain_key(key: Any) -> str | int:
         return _checked_str(str.__str__(key))
     if isinstance(key, int) and not isinstance(key, bool):
         return _checked_int(int.__int__(key))
-    raise _CannotTravel(f"key {key!r} of type {type(key).__name__} (keys are str or int)")
+    raise CannotTravel(f"key {key!r} of type {type(key).__name__} (keys are str or int)")
 
 
 def _format_place(place: str, keys_innermost_first: list[Any]) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from mypy_extensions import mypyc_attr
 
-from pygase_gevent.codec import DELETE, Replace
+from pygase_gevent.codec import DELETE, CannotTravel, Replace
 from pygase_gevent.errors import SerializationError
 
 Field = tuple[int, str, float, float]
@@ -139,17 +139,9 @@ def conformed(tree: dict[Any, Any], node: SchemaNode) -> dict[Any, Any]:
     """
     try:
         return _conformed(tree, node)
-    except _Misfit as misfit:
-        message = f"{_place_of(misfit.keys)}: {misfit}"
+    except CannotTravel as error:
+        message = f"{_place_of(error.keys)}: {error}"
     raise SerializationError(message)
-
-
-class _Misfit(Exception):
-    """A value that does not fit; `keys` collects the way to it, innermost first."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.keys: list[Any] = []
 
 
 def _conformed(tree: dict[Any, Any], node: SchemaNode) -> dict[Any, Any]:
@@ -161,8 +153,8 @@ def _conformed(tree: dict[Any, Any], node: SchemaNode) -> dict[Any, Any]:
         given = value.value if isinstance(value, Replace) else value
         try:
             rounded = _conformed_value(given, child)
-        except _Misfit as misfit:
-            misfit.keys.append(key)
+        except CannotTravel as error:
+            error.keys.append(key)
             raise
         # A zero is put in though it equals what is there: it may have lost its sign.
         if rounded is given or (type(rounded) is float and type(given) is float and rounded == given != 0.0):
@@ -176,13 +168,13 @@ def _conformed(tree: dict[Any, Any], node: SchemaNode) -> dict[Any, Any]:
 def _conformed_value(given: Any, child: SchemaNode | Number) -> Any:
     if isinstance(child, SchemaNode):
         if not isinstance(given, dict):
-            raise _Misfit(f"state_schema wants a dict, not {type(given).__name__}")
+            raise CannotTravel(f"state_schema wants a dict, not {type(given).__name__}")
         return _conformed(given, child)
     try:
         return child.round(given)
     except ValueError as error:
         message = f"state_schema wants {child!r}, {error}"
-    raise _Misfit(message)
+    raise CannotTravel(message)
 
 
 def _place_of(keys_innermost_first: list[Any]) -> str:

@@ -186,7 +186,7 @@ class ServerLoop(NetworkLoop):
         self._core.handle_timer(now, unix_time)
 
     def send_due(self, now: float) -> list[tuple[bytes, Address]]:
-        touched, woken, pusher = self._touched, self._woken, self._pusher
+        touched, woken = self._touched, self._woken
         while woken:
             client = woken.popitem()[0]
             client.exchange.take_arrivals()
@@ -194,20 +194,7 @@ class ServerLoop(NetworkLoop):
         if self._handle_deadlines(now):
             self.take_arrivals(now)
         self._touched = {}
-        flushed = 0
-        if pusher.begin_sweep():
-            is_whole = False
-            try:
-                for client in self._clients.by_name.values():
-                    if pusher.sweep(client, now):
-                        is_touched = client in touched
-                        if is_touched:
-                            del touched[client]
-                        flushed = self._flush_in_slice(client, now, flushed, is_touched)
-                is_whole = True
-            except Exception:
-                logger.exception("a state could not be sent to all; this is a bug in pygase_gevent")
-            pusher.end_sweep(now, is_whole=is_whole)
+        flushed = self._sweep(touched, now) if self._pusher.begin_sweep() else 0
         for client in touched:
             flushed = self._flush_in_slice(client, now, flushed, True)
         if flushed:
@@ -242,6 +229,22 @@ class ServerLoop(NetworkLoop):
             except Exception:
                 logger.exception("a timer of client %s failed; this is a bug in pygase_gevent", peer.name)
         return is_any
+
+    def _sweep(self, touched: dict[Client, None], now: float) -> int:
+        """Send the newest state to all who are due, and take them out of `touched`; how many were flushed."""
+        flushed = 0
+        is_whole = False
+        try:
+            for client in self._clients.by_name.values():
+                if self._pusher.sweep(client, now):
+                    is_touched = client in touched
+                    touched.pop(client, None)
+                    flushed = self._flush_in_slice(client, now, flushed, is_touched)
+            is_whole = True
+        except Exception:
+            logger.exception("a state could not be sent to all; this is a bug in pygase_gevent")
+        self._pusher.end_sweep(now, is_whole=is_whole)
+        return flushed
 
     def _flush_in_slice(self, client: Client, now: float, flushed: int, is_touched: bool) -> int:
         """Flush a client; after each slice of them send it and take what arrived. How many were flushed."""

@@ -69,15 +69,9 @@ class Connection:
         self.probes = 0
         self.must_ping = False
 
-    def receive_ack(self, largest: int, mask: int, delay_s: float, now: float) -> bool:
-        """Take an acknowledgement; False if it names what was never sent."""
-        return self.recovery.receive_ack(largest, mask, delay_s, now)
-
     def new_packet(self, now: float) -> PacketBuilder:
         """A packet with an acknowledgement of everything received."""
-        received = self.received
-        header = encode_header(received.largest, received.mask, received.delay_s(now))
-        return PacketBuilder(header, self._config.max_events_per_packet)
+        return PacketBuilder(self._header(now), self._config.max_events_per_packet)
 
     def may_send_events(self, now: float) -> bool:
         """Whether events may leave without asking the window: so many packets in each interval."""
@@ -157,12 +151,15 @@ class Connection:
 
     def send_step(self, frame: bytes, carried: Carried, send: Callable[[bytes], int], now: float) -> int:
         """The same for one frame and nothing else, which asks for an acknowledgement."""
-        received = self.received
-        payload = encode_header(received.largest, received.mask, received.delay_s(now)) + frame
+        payload = self._header(now) + frame
         size = len(payload)
         sequence = self._send(payload, send, now, True)
         self.recovery.packet_sent(SentPacket(sequence, now, size, 0, True, False, [carried]))
         return size
+
+    def _header(self, now: float) -> bytes:
+        received = self.received
+        return encode_header(received.largest, received.mask, received.delay_s(now))
 
     def _send(self, payload: bytes, send: Callable[[bytes], int], now: float, is_ack_eliciting: bool) -> int:
         sequence = send(payload)

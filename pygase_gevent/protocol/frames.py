@@ -298,9 +298,11 @@ def _parse_header(payload: bytes, parsed: Payload) -> int:
     flags = payload[0]
     size = _header_size(flags)
     if size == 5:
-        delay, low, high = payload[1], payload[2] | payload[3] << 8, payload[4]
+        parsed.ack_largest = uint24(payload, 2)
         parsed.ack_mask = MASK_ONES_64
-    elif size == 7:
+        parsed.ack_delay_s = ack_delay_s(flags, payload[1])
+        return size
+    if size == 7:
         _, delay, low, high, mask = HEADER_16_LAYOUT.unpack_from(payload)
         parsed.ack_mask = MASK_ONES_ABOVE_16 | mask
     elif size == 9:
@@ -311,8 +313,18 @@ def _parse_header(payload: bytes, parsed: Payload) -> int:
     else:
         return 1
     parsed.ack_largest = low | high << 16
-    parsed.ack_delay_s = (flags >> 3 | delay << 5) * ACK_DELAY_UNIT_S
+    parsed.ack_delay_s = ack_delay_s(flags, delay)
     return size
+
+
+def ack_delay_s(flags: int, high: int) -> float:
+    """The delay of an acknowledgement: its lowest bits stand in the header's flags, the others after them."""
+    return (flags >> 3 | high << 5) * ACK_DELAY_UNIT_S
+
+
+def uint24(payload: bytes, offset: int) -> int:
+    """The integer of 24 bits that stands there. Raises `IndexError` where the payload ends before."""
+    return payload[offset] | payload[offset + 1] << 8 | payload[offset + 2] << 16
 
 
 def _parse_message(payload: bytes, offset: int, parsed: Payload) -> int:
@@ -388,7 +400,7 @@ def _parse_control(payload: bytes, offset: int, parsed: Payload) -> int:
     frame_type = payload[offset]
     parsed.has_others = True
     if frame_type == FrameType.STATE_ACK:
-        parsed.state_ack = payload[offset + 1] | payload[offset + 2] << 8 | payload[offset + 3] << 16
+        parsed.state_ack = uint24(payload, offset + 1)
         return offset + 4
     if frame_type == FrameType.CLOSE:
         parsed.close, offset = _parse_close(payload, offset)

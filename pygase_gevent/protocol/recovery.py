@@ -244,23 +244,16 @@ class Recovery:
         if not sent:
             return False
         packet = sent[0]
-        if (
-            packet.sequence != largest
-            or largest <= self._largest_acked
-            or packet.state != OUTSTANDING
-            or packet.bulk_bytes
-        ):
+        if packet.sequence != largest or largest <= self._largest_acked or packet.state != OUTSTANDING:
             return False
         del sent[0]
+        self._mark_acked(packet)
         self._largest_acked = largest
         if packet.is_ack_eliciting:
-            self._eliciting_in_flight -= 1
-            self.lost_share -= self.lost_share * LOSS_WEIGHT
             self._round_trip.add_sample(max(now - packet.sent_at, 1e-6), ack_delay_s)
         if packet.sent_at > self.newest_acked_sent_at:
             self.newest_acked_sent_at = packet.sent_at
         self.probe_count = 0
-        packet.state = ACKED
         for item in packet.items:
             item.on_acked(now)
         self._loss_time = inf
@@ -374,14 +367,17 @@ class Recovery:
             has_arrived = is_whole or sequence == largest or mask >> (largest - 1 - sequence) & 1
             if sequence < oldest or not has_arrived:
                 continue
-            packet.state = ACKED
+            self._mark_acked(packet)
             acked.append(packet)
-            if packet.is_ack_eliciting:
-                self._eliciting_in_flight -= 1
-                self.lost_share -= self.lost_share * LOSS_WEIGHT
-            if packet.bulk_bytes:
-                self._congestion.packet_acked(packet.bulk_bytes, packet.sent_at, packet.was_limited)
         return acked
+
+    def _mark_acked(self, packet: SentPacket) -> None:
+        packet.state = ACKED
+        if packet.is_ack_eliciting:
+            self._eliciting_in_flight -= 1
+            self.lost_share -= self.lost_share * LOSS_WEIGHT
+        if packet.bulk_bytes:
+            self._congestion.packet_acked(packet.bulk_bytes, packet.sent_at, packet.was_limited)
 
     def _take_off_lost(self, lost: list[SentPacket], now: float) -> None:
         for packet in lost:

@@ -99,7 +99,7 @@ class Redundancy:
     def next_message(self, room_bytes: int, now: float) -> QueuedMessage | None:
         """The next message that rides along, `None` if there is none, or no room or budget."""
         suspects, fresh = self._suspects, self._fresh
-        if not (suspects or fresh) or self._budget_bytes <= 0 or self.lost_share > REFUSED_SHARE:
+        if not self.has_candidates or self._budget_bytes <= 0 or self.lost_share > REFUSED_SHARE:
             return None
         for candidates in (suspects, fresh):
             while candidates:

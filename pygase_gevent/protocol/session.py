@@ -22,7 +22,7 @@ from pygase_gevent.protocol.control import ControlSender
 from pygase_gevent.protocol.delivery import MessageSender
 from pygase_gevent.protocol.eventnames import KnownEventNames
 from pygase_gevent.protocol.fragments import TransferScheduler
-from pygase_gevent.protocol.frames import ACK_DELAY_UNIT_S, Payload, parse_payload
+from pygase_gevent.protocol.frames import Payload, ack_delay_s, parse_payload, uint24
 from pygase_gevent.protocol.inbox import Inbox, ReceivedMessage
 from pygase_gevent.protocol.layout import FLAG_ACK, MASK_ONES_64, NAMED_EVENT, FrameType, MessageKind
 from pygase_gevent.protocol.packet import PacketBuilder
@@ -329,11 +329,10 @@ class Session:
                 body = payload[start:]
             if not body:
                 return False
-        largest = payload[2] | payload[3] << 8 | payload[4] << 16
-        delay_s = (payload[0] >> 3 | payload[1] << 5) * ACK_DELAY_UNIT_S
-        if not self._receive_ack(largest, MASK_ONES_64, delay_s, now):
+        delay_s = ack_delay_s(payload[0], payload[1])
+        if not self._receive_ack(uint24(payload, 2), MASK_ONES_64, delay_s, now):
             return False
-        server.state.sender.receive_ack(payload[6] | payload[7] << 8 | payload[8] << 16, now)
+        server.state.sender.receive_ack(uint24(payload, 6), now)
         if has_event and not self._inbox.take_event(body):
             return False
         connection.received.record(sequence, has_event, now)
@@ -381,10 +380,10 @@ class Session:
         return not parsed.has_named or self._event_names.restore(parsed.messages)
 
     def _receive_ack(self, largest: int, mask: int, delay_s: float, now: float) -> bool:
-        connection = self._connection
-        if not connection.receive_ack(largest, mask, delay_s, now):
+        recovery = self._connection.recovery
+        if not recovery.receive_ack(largest, mask, delay_s, now):
             return False
-        self._messages.settle(connection.recovery.newest_acked_sent_at)
+        self._messages.settle(recovery.newest_acked_sent_at)
         return True
 
     # --- payloads out ---------------------------------------------------------------------------

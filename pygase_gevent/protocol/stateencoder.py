@@ -180,29 +180,24 @@ class StateEncoder:
         """`time_order` of the state last looked at."""
         return self._newest
 
-    def encode(self, base: int | None, view: int = 0) -> EncodedState:
+    def encode(self, base: int, view: int = 0) -> EncodedState:
         """Encode the state last looked at against `base`; in full if the store's cache does not reach so far.
 
         Args:
-            base: `time_order` of a state that the client has, or `None`.
+            base: `time_order` of a state that the client has, or `FULL`.
             view: how much of `names` the client knows.
         """
-        return self.encode_from(FULL if base is None else base, view)
-
-    def encode_from(self, number: int, view: int) -> EncodedState:
-        """As `encode`, with `FULL` where there is no base."""
-        key = number * (NAME_NUMBERS + 1) + view
+        key = base * (NAME_NUMBERS + 1) + view
         encoded = self._cache.get(key)
         if encoded is None:
-            base = None if number == FULL else number
-            update = None if base is None else self.store.merged_update(base, self._newest)
+            update = None if base == FULL else self.store.merged_update(base, self._newest)
             encoded = (
                 self._encode_full() if update is None else self.encode_changes(base, update.to_dict(), view)
             )
             self._cache[key] = encoded
         return encoded
 
-    def encode_changes(self, base: int | None, changes: dict[str, Any], view: int) -> EncodedState:
+    def encode_changes(self, base: int, changes: dict[str, Any], view: int) -> EncodedState:
         """Encode changes that lead from `base` to the state last looked at, for one client only.
 
         A merge of many updates can outgrow the state itself, as far as its size is known: then that.

@@ -109,7 +109,7 @@ class StateSender:
         if self._merge is not None and self._merge.base == base:
             encoded = encoder.encode_changes(base, self._merge.changes, self.view)
         else:
-            encoded = encoder.encode_from(base, self.view)
+            encoded = encoder.encode(base, self.view)
         self.has_newest_content = encoded.is_empty and base == self._base
         if encoded.is_empty and now < self._sent_at + self._config.keepalive_s:
             return None

@@ -233,7 +233,7 @@ def _check_state_round_trip(data: bytes) -> None:
 
 def _carry(encoder: StateEncoder, receiver: StateReceiver, base: int | None) -> None:
     encoder.look(1.0)
-    encoded = encoder.encode(base)
+    encoded = encoder.encode(FULL if base is None else base)
     received = None
     if encoded.parts is None:
         received = receiver.receive_transfer(encoded.transfer_body)
