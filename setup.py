@@ -50,6 +50,7 @@ MODULES = (
     "pygase_gevent/pusher.py",
     "pygase_gevent/runners.py",
     "pygase_gevent/server_loop.py",
+    "pygase_gevent/shortforms.py",
     "pygase_gevent/wire_queue.py",
 )
 """What each packet and each event passes through beside the protocol."""

@@ -11,7 +11,6 @@ be merged. Marks stand in dicts only, never below a list or another mark.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ import msgpack  # type: ignore[import-untyped]
 
 from pygase_gevent.config import Config
 from pygase_gevent.errors import DecodeError, SerializationError
+from pygase_gevent.shortforms import scalar_arguments, scalar_event
 
 _EXT_DELETE: Final = 1
 _EXT_REPLACE: Final = 2
@@ -37,21 +37,6 @@ _UNCHECKED: Final = frozenset((type(None), bool, float, bytes))
 _KEYS: Final = frozenset((str, int))
 _CONTAINERS: Final = frozenset((dict, list))
 
-_SHORT_ARRAY: Final = 0x90
-_SHORT_TEXT: Final = 0xA0
-_TEXT_8: Final = 0xD9
-_NO_ITEMS: Final = 0x80
-_NIL: Final = 0xC0
-_FALSE: Final = 0xC2
-_TRUE: Final = 0xC3
-_CONSTANTS: Final = {_NIL: None, _FALSE: False, _TRUE: True}
-_FLOAT_64: Final = 0xCB
-_UINT_8: Final = 0xCC
-_UINT_16: Final = 0xCD
-_INT_8: Final = 0xD0
-_INT_16: Final = 0xD1
-_NEGATIVE: Final = 0xE0
-_float_64: Final = struct.Struct(">d")
 _ARRAY_16: Final = 0xDC
 _ARRAY_32: Final = 0xDD
 _MAP_16: Final = 0xDE
@@ -191,63 +176,23 @@ def encode_event(event_type: str, args: list[Any], kwargs: dict[str, Any], *, co
         SerializationError: something in it cannot travel; the message names the place.
     """
     if not kwargs and len(args) + 3 <= config.max_event_items and config.max_depth > 1:
-        encoded = _scalar_event(event_type, args)
+        encoded = scalar_event(event_type, args)
         if encoded is not None:
             return encoded
     parts = {"event_type": event_type, "args": args, "kwargs": kwargs}
     return pack(list(copy_value(parts, config=config, max_items=config.max_event_items).values()))
 
 
-def _scalar_event(event_type: str, args: list[Any]) -> bytes | None:
-    """An event as `_scalar_arguments` reads it, in the bytes that msgpack has for it; None for any other."""
-    if len(args) > 15 or len(event_type) > 31 or not event_type.isascii():
-        return None
-    encoded = [_SHORT_ARRAY + 3, _SHORT_TEXT + len(event_type)]
-    encoded += event_type.encode()
-    encoded.append(_SHORT_ARRAY + len(args))
-    for value in args:
-        kind = type(value)
-        if kind is int:
-            number: int = value
-            if 0 <= number < 0x80:
-                encoded.append(number)
-            elif -32 <= number < 0:
-                encoded.append(number + 256)
-            elif 0 < number < 0x100:
-                encoded += (_UINT_8, number)
-            elif 0 < number < 0x10000:
-                encoded += (_UINT_16, number >> 8, number & 0xFF)
-            elif -0x80 <= number < 0:
-                encoded += (_INT_8, number + 0x100)
-            elif -0x8000 <= number < 0:
-                encoded += (_INT_16, number + 0x10000 >> 8, number & 0xFF)
-            else:
-                return None
-        elif kind is float:
-            encoded.append(_FLOAT_64)
-            encoded += _float_64.pack(value)
-        elif value is None:
-            encoded.append(_NIL)
-        elif value is True:
-            encoded.append(_TRUE)
-        elif value is False:
-            encoded.append(_FALSE)
-        else:
-            return None
-    encoded.append(_NO_ITEMS)
-    return bytes(encoded)
-
-
 def decode_event(data: bytes, *, config: Config) -> tuple[list[Any], dict[str, Any]]:
     """Decode the list of a text, a list and a dict with names that an event is; the latter two.
 
-    Whether the text is UTF-8 is for `first_text` to say.
+    Whether the text is UTF-8 is for `shortforms.first_text` to say.
 
     Raises:
         DecodeError: it is anything else.
     """
     max_items = config.max_event_items
-    scalars = _scalar_arguments(data) if len(data) <= max_items and config.max_depth > 1 else None
+    scalars = scalar_arguments(data) if len(data) <= max_items and config.max_depth > 1 else None
     if scalars is not None:
         return scalars, {}
     value: Any
@@ -267,86 +212,8 @@ def decode_event(data: bytes, *, config: Config) -> tuple[list[Any], dict[str, A
     raise DecodeError("not an event")
 
 
-def _scalar_arguments(data: bytes) -> list[Any] | None:
-    """The arguments of an encoded event that has few, all of them small integers, floats, `True`, `False` or
-    `None`; of any other event None.
-
-    Such are most events of a game, and msgpack spends more on a dozen options of its own, for each of
-    them, than on what they hold (ARCHITECTURE.md, *What the profile taught*).
-    """
-    size = len(data)
-    if size < 4 or data[0] != _SHORT_ARRAY + 3 or not _SHORT_TEXT <= data[1] < _SHORT_TEXT + 32:
-        return None
-    at = 2 + data[1] - _SHORT_TEXT
-    if at >= size or data[size - 1] != _NO_ITEMS:
-        return None
-    count = data[at] - _SHORT_ARRAY
-    if not 0 <= count < 16:
-        return None
-    values: list[Any] = []
-    at += 1
-    size -= 1
-    for _ in range(count):
-        if at >= size:
-            return None
-        first = data[at]
-        at += 1
-        if first < 0x80:
-            values.append(first)
-        elif first == _UINT_16 and at + 2 <= size:
-            values.append(data[at] << 8 | data[at + 1])
-            at += 2
-        elif first == _UINT_8 and at < size:
-            values.append(data[at])
-            at += 1
-        elif first == _FLOAT_64 and at + 8 <= size:
-            values.extend(_float_64.unpack_from(data, at))
-            at += 8
-        elif first == _INT_16 and at + 2 <= size:
-            values.append((data[at] << 8 | data[at + 1]) - (0x10000 if data[at] & 0x80 else 0))
-            at += 2
-        elif first == _INT_8 and at < size:
-            values.append(data[at] - (0x100 if data[at] & 0x80 else 0))
-            at += 1
-        elif first >= _NEGATIVE:
-            values.append(first - 256)
-        elif first in _CONSTANTS:
-            values.append(_CONSTANTS[first])
-        else:
-            return None
-    return values if at == size else None
-
-
-def first_text(data: bytes, size: int, max_bytes: int) -> str:
-    """Read the text that an encoded list of `size` (up to 15) items begins with, and nothing else of it.
-
-    Args:
-        data: the list, encoded.
-        size: how many items it has.
-        max_bytes: of the text, up to 255.
-
-    Raises:
-        DecodeError: the data begins with anything else.
-    """
-    if len(data) > 2 and data[0] == _SHORT_ARRAY + size:
-        first = data[1]
-        if _SHORT_TEXT <= first < _SHORT_TEXT + 32:
-            start, length = 2, first - _SHORT_TEXT
-        elif first == _TEXT_8:
-            start, length = 3, data[2]
-        else:
-            raise DecodeError("no text, or too long a one")
-        text = data[start : start + length]
-        if len(text) == length <= max_bytes:
-            try:
-                return text.decode()
-            except UnicodeDecodeError:
-                pass
-    raise DecodeError("no text, or too long a one")
-
-
 class CannotTravel(Exception):
-    """A value that cannot travel, or does not fit its schema; `keys` collects the way to it, innermost first."""
+    """A value that cannot travel, or does not fit its schema; `keys` has the way to it, innermost first."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)

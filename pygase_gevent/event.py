@@ -10,9 +10,10 @@ from typing import Any, Final
 
 from mypy_extensions import mypyc_attr
 
-from pygase_gevent.codec import decode_event, encode_event, first_text
+from pygase_gevent.codec import decode_event, encode_event
 from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError, ArgumentTypeError, SerializationError
+from pygase_gevent.shortforms import first_text
 
 logger = logging.getLogger(__name__)
 

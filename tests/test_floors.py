@@ -15,7 +15,7 @@ PACKAGE = "pygase_gevent"
 ROOT = Path(__file__).parent.parent / PACKAGE
 
 FLOORS = {
-    "F0": "errors config codec locks",
+    "F0": "errors config shortforms codec locks",
     "F1": """
         gamestatus changes event precision schema gamestate
         protocol protocol.reasons protocol.numbers protocol.stats protocol.address

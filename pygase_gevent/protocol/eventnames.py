@@ -15,12 +15,7 @@ from pygase_gevent.protocol.frames import MessageFrame
 from pygase_gevent.protocol.layout import EVENT, NAME_NUMBERS, NAMED_EVENT, FrameType
 from pygase_gevent.protocol.packet import PacketBuilder
 from pygase_gevent.protocol.telling import TableSender
-
-_LIST_OF_3: Final = 0x93
-_SHORT_TEXT: Final = 0xA0
-_SHORT_TEXT_BYTES: Final = 32
-_TEXT_8: Final = 0xD9
-
+from pygase_gevent.shortforms import head_for, head_of, type_in
 
 _MAX_SHARED: Final = 64
 _MAX_SHARED_BYTES: Final = 1024
@@ -46,7 +41,7 @@ class EventNamesSender:
 
     def shortened(self, body: bytes) -> bytes:
         """An encoded event with the number of its type; empty if it has none that the peer knows."""
-        head = _head_of(body)
+        head = head_of(body)
         if not head:
             return b""
         number = self._numbers.get(head, -1)
@@ -72,7 +67,7 @@ class EventNamesSender:
             return
         counts.pop(head, None)
         self._numbers[head] = len(self._entries)
-        self._entries.append(head[3:] if head[1] == _TEXT_8 else head[2:])
+        self._entries.append(type_in(head))
         self.table.use(self._entries)
 
 
@@ -105,9 +100,7 @@ class KnownEventNames:
         for name in names[len(known) - first :]:
             if type(name) is not bytes or len(name) > 255:
                 return False
-            size = len(name)
-            text = (_SHORT_TEXT | size,) if size < _SHORT_TEXT_BYTES else (_TEXT_8, size)
-            new.append(bytes((_LIST_OF_3, *text)) + name)
+            new.append(head_for(name))
         heads = (*known, *new)
         if sum(map(len, heads)) <= _MAX_SHARED_BYTES:
             if len(_known_heads) >= _MAX_SHARED:
@@ -131,16 +124,3 @@ class KnownEventNames:
         """An encoded event, given the number of its type and the rest; empty if the number is not known."""
         heads = self._heads
         return heads[number] + rest if number < len(heads) else b""
-
-
-def _head_of(body: bytes) -> bytes:
-    """What an encoded event begins with, up to the end of its type; empty if that is not what it is."""
-    if len(body) < 3 or body[0] != _LIST_OF_3:
-        return b""
-    first = body[1]
-    if _SHORT_TEXT <= first < _SHORT_TEXT + _SHORT_TEXT_BYTES:
-        return body[: 2 + first - _SHORT_TEXT]
-    if first == _TEXT_8 and body[2] >= _SHORT_TEXT_BYTES:
-        head = body[: 3 + body[2]]
-        return head if len(head) == 3 + body[2] else b""
-    return b""
