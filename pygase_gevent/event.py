@@ -197,7 +197,7 @@ class UniversalEventHandler:
     """Handlers by event type. Registering and handling may happen in different threads."""
 
     def __init__(self) -> None:
-        self._handlers: dict[str, Handler] = {}  # replaced on change, never mutated
+        self._handlers: dict[str, Handler] = {}  # each access is a single one, so any thread may come
 
     def register_event_handler(self, event_type: str, function: Callable[..., Any]) -> None:
         """Let `function` handle events of `event_type`; it takes the place of an earlier one.
@@ -207,7 +207,7 @@ class UniversalEventHandler:
                 coroutine function.
         """
         handler = Handler(function, f"handler of event {event_type!r}")
-        self._handlers = {**self._handlers, _check_event_type(event_type): handler}
+        self._handlers[_check_event_type(event_type)] = handler
         logger.debug("registered a handler for events of type %s", event_type)
 
     def has_event_type(self, event_type: str) -> bool:

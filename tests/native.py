@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from gevent import monkey
@@ -28,3 +30,14 @@ def run_natively(function: Callable[..., Any], *args: Any) -> Outcome[Any]:
 
     _start(run, ())
     return outcome
+
+
+@contextlib.contextmanager
+def switching_often() -> Iterator[None]:
+    """The interpreter switches between threads as often as it can."""
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval_s)

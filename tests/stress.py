@@ -10,9 +10,11 @@ thread's hub, the others native threads; else half of them have a hub.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
+import traceback
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, cast
@@ -31,6 +33,7 @@ from pygase_gevent import (
     QueueFullError,
     Server,
 )
+from tests.native import native_sleep, switching_often
 
 LIMIT_S = 60.0
 PATIENT = Config(blocked_hub_s=10.0)
@@ -40,7 +43,6 @@ _native_start = cast(
     "Callable[[Callable[..., None], tuple[Any, ...]], int]",
     monkey.get_original("_thread", "start_new_thread"),
 )
-_native_sleep = cast("Callable[[float], None]", monkey.get_original("time", "sleep"))
 
 
 class World:
@@ -84,7 +86,7 @@ class Caller:
         self.number = number
         self.calls = calls
         self.sleep = sleep
-        self.sent_up = self.sent_down = self.pushed = 0
+        self.sent_up = self.sent_down = self.pushed = self.packets_seen = 0
         self.error: BaseException | None = None
         self.is_done = False
 
@@ -120,7 +122,9 @@ class Caller:
                         assert getattr(seen, "steps", 0) == before
                 case 4:
                     stats = client.connection.stats
-                    assert stats.packets_sent and client.connection.quality in ("good", "bad")
+                    assert stats.packets_sent >= self.packets_seen
+                    self.packets_seen = stats.packets_sent
+                    assert client.connection.quality in ("good", "bad")
                     assert server.stats.joined == 1 and server.connections[self.world.name].latency >= 0
                 case 7:
                     times = [state.server_time for state in client.recent_states()]
@@ -151,18 +155,16 @@ def main(count: int = 8, calls: int = 10_000) -> None:
     is_patched = monkey.is_module_patched("threading")
     world = World()
     callers = []
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    for number in range(count):
-        with_hub = number % 2 == 0
-        caller = Caller(world, number, calls, gevent.sleep if with_hub else _native_sleep)
-        callers.append(caller)
-        if is_patched and with_hub:
-            threading.Thread(target=caller.run).start()
-        else:
-            _native_start(run_with_hub if with_hub else caller.run, (caller,) if with_hub else ())
-    wait_for(lambda: all(caller.is_done for caller in callers), "the callers")
-    sys.setswitchinterval(interval)
+    with switching_often():
+        for number in range(count):
+            with_hub = number % 2 == 0
+            caller = Caller(world, number, calls, gevent.sleep if with_hub else native_sleep)
+            callers.append(caller)
+            if is_patched and with_hub:
+                threading.Thread(target=caller.run).start()
+            else:
+                _native_start(run_with_hub if with_hub else caller.run, (caller,) if with_hub else ())
+        wait_for(lambda: all(caller.is_done for caller in callers), "the callers")
     for caller in callers:
         if caller.error is not None:
             raise caller.error
@@ -197,4 +199,9 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    try:
+        main(*map(int, sys.argv[1:]))
+    except BaseException:  # the server and its client are still there and would stay
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)

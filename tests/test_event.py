@@ -4,12 +4,14 @@ import functools
 import tracemalloc
 
 import pytest
+from native import run_natively, switching_often
 
 from pygase_gevent.codec import encode
 from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError, ArgumentTypeError, DecodeError, SerializationError
 from pygase_gevent.event import Event, Handler, UniversalEventHandler
 
+LIMIT_S = 30
 LIBRARY = {"client_address": ("127.0.0.1", 1), "game_state": "state", "dt": 0.1}
 
 
@@ -210,6 +212,21 @@ def test_the_last_registration_counts_and_an_unknown_type_raises():
     assert handlers.handle(Event("X")) == 2
     with pytest.raises(ArgumentError, match="no handler is registered for events of type 'Y'"):
         handlers.handle(Event("Y"))
+
+
+def test_registrations_in_several_threads_all_count():
+    handlers = UniversalEventHandler()
+    types = [[f"T{thread}.{number}" for number in range(300)] for thread in range(4)]
+
+    def register(mine):
+        for event_type in mine:
+            handlers.register_event_handler(event_type, len)
+
+    with switching_often():
+        for thread in [run_natively(register, mine) for mine in types]:
+            thread.wait(LIMIT_S)
+    lost = [event_type for mine in types for event_type in mine if not handlers.has_event_type(event_type)]
+    assert not lost
 
 
 def test_a_handler_s_exception_is_raised():

@@ -6,6 +6,7 @@ The programs assert on their own sides; here is what they print and how they end
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -35,6 +36,7 @@ class Program:
             text=True,
             bufsize=1,
         )
+        self.name = " ".join((name, *arguments))
         self.lines: list[str] = []
         self.errors: list[str] = []
         self._readers = [
@@ -49,29 +51,36 @@ class Program:
         self._process.stdin.write(line + "\n")
 
     def wait_for(self, text: str) -> None:
+        def has_said_it() -> bool:
+            return any(text in line for line in self.lines)
+
         def has_failed() -> bool:
             return self.has_ended or any("Traceback" in line for line in self.errors)
 
-        eventually(lambda: has_failed() or any(text in line for line in self.lines), LIMIT_S)
-        assert any(text in line for line in self.lines), (text, self.lines, self.errors)
+        eventually(lambda: has_failed() or has_said_it(), LIMIT_S)
+        assert has_said_it(), f"{self.name} has failed"
 
     def check_end(self) -> None:
-        assert self._process.wait(LIMIT_S) == 0, (self.lines, self.errors)
+        assert self._process.wait(LIMIT_S) == 0, f"{self.name} has failed"
         for reader in self._readers:
             reader.join(LIMIT_S)
-        assert not any("Traceback" in line for line in self.errors), self.errors
+        assert not any("Traceback" in line for line in self.errors), f"{self.name} has failed"
 
     @property
     def has_ended(self) -> bool:
         return self._process.poll() is not None
 
-    def kill(self) -> None:
+    def end(self) -> None:
+        """Ends it, and prints what it printed, which pytest shows of a test that failed."""
         if not self.has_ended:
-            self._process.kill()
+            self._process.send_signal(signal.SIGABRT)  # it prints its stacks
         self._process.wait()
+        for reader in self._readers:
+            reader.join(LIMIT_S)
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             if stream is not None:
                 stream.close()
+        print(f"=== {self.name}", *self.lines, "--- errors", *self.errors, sep="\n")
 
 
 def _collect(stream, lines: list[str]) -> None:
@@ -84,7 +93,7 @@ def programs() -> Iterator[list[Program]]:
     started: list[Program] = []
     yield started
     for program in started:
-        program.kill()
+        program.end()
 
 
 def free_port() -> str:

@@ -23,7 +23,7 @@ def test_events_that_one_step_cannot_hold_do_not_overtake(monkeypatch) -> None:
     for number in range(8):
         held.after_step(lambda number=number: left.append(number))
     assert left == list(range(len(left)))
-    held.take_step({})
+    held.take_step({}, lambda: None)
     assert left == list(range(8))
 
 
@@ -58,6 +58,29 @@ def test_an_update_from_another_thread_waits_for_the_step() -> None:
     held.get_game_state().note = ""
     machine.underlying.step(0.1)
     assert held.underlying.get_game_state().note == "x"
+
+
+@pytest.mark.crosses_threads
+def test_whoever_compares_does_not_undo_what_the_loop_pushes() -> None:
+    held = GameStateStore()
+    machine = GameStateMachine(held)
+    machine.time_step = lambda game_state, dt: {"steps": getattr(game_state, "steps", 0) + 1}  # type: ignore[method-assign]
+    threads: list[threading.Thread] = []
+
+    def sync_in_thread() -> None:  # the loop has pushed its status, and is about to tell the store
+        if not threads:
+            threads.append(threading.Thread(target=held.sync))
+            threads[0].start()
+            threads[0].join(0.2)
+
+    held.underlying.subscribe(sync_in_thread)
+    loop = machine.run_game_loop_in_thread(0.001)
+    try:
+        eventually(lambda: getattr(held.get_game_state(), "steps", 0) >= 3)
+    finally:
+        machine.stop()
+        loop.join(LIMIT_S)
+        threads[0].join(LIMIT_S)
 
 
 def test_the_child_of_a_fork_waits_for_no_step() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import sys
 import time
 import weakref
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from contextlib import suppress
 import gevent
 import pytest
 from conftest import eventually
-from native import run_natively
+from native import run_natively, switching_often
 from shell_pair import QUICK, Party, address_of, party
 
 from pygase_gevent import (
@@ -109,13 +108,9 @@ def test_a_broadcast_is_queued_for_all_or_for_none_whoever_else_dispatches(net: 
                 return number
         return 1000
 
-    interval_s = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
+    with switching_often():
         threads = [run_natively(broadcast, thread) for thread in range(4)]
         counts = [thread.wait() for thread in threads]
-    finally:
-        sys.setswitchinterval(interval_s)
     assert sum(counts) == 300
     server.run_in_thread(port)
     eventually(lambda: all(len(numbers) >= 300 for numbers in seen))

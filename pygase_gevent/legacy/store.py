@@ -117,9 +117,15 @@ class GameStateStore:
             self._release()  # too early for all of them, and in their order
         self._after_step.append(function)
 
-    def take_step(self, changes: dict[str, Any]) -> None:
-        """The game loop pushed these to the underlying store; all but the status stands in the state."""
+    def take_step(self, changes: dict[str, Any], push: Callable[[], object]) -> None:
+        """The game loop pushes these to the underlying store; all but the status stands in the state.
+
+        Args:
+            changes: what is pushed.
+            push: does it. Nobody may compare the two stores before both have it: it would be undone.
+        """
         with self._lock:
+            push()
             state = self._game_state
             state.time_order = Sqn(state.time_order) + 1
             if "game_status" in changes:
@@ -171,10 +177,11 @@ class _SyncedStore(gamestate.GameStateStore):
         super().__init__(gamestate.GameState(**content_of(owner.get_game_state())))
 
     def push_update(self, update: gamestate.GameStateUpdate) -> None:
-        self._push(update)
         owner = self._owner()
-        if owner is not None:
-            owner.take_step(update.to_dict())
+        if owner is None:
+            self._push(update)
+        else:
+            owner.take_step(update.to_dict(), lambda: self._push(update))
 
     def push_changes(self, changes: dict[str, Any]) -> None:
         """The same, without telling the owner, from whom they come."""

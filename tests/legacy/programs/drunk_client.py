@@ -33,8 +33,10 @@ client.wait_until(
     lambda game_state: any(fighter["name"] == name for fighter in game_state.fighters.values()), timeout=30
 )
 
-# Nobody fights alone.
+# Nobody fights alone, and nobody before the other is ready: whoever wins leaves.
 client.wait_until(lambda game_state: len(game_state.fighters) == 2, timeout=30)
+client.dispatch_event("READY", retries=10)
+client.wait_until(lambda game_state: game_state.ready == 2, timeout=30)
 
 blows = 0
 received = []

@@ -26,7 +26,7 @@ def time_step(game_state, dt):
 
 
 backend = Backend(
-    initial_game_state=GameState(position=0.0, hp=enemy_hp, age=0.0, fighters={}, last_blow=None),
+    initial_game_state=GameState(position=0.0, hp=enemy_hp, age=0.0, fighters={}, ready=0, last_blow=None),
     time_step_function=time_step,
 )
 
@@ -37,6 +37,10 @@ def on_enter(name, position, game_state, client_address, **kwargs):
     fighters = game_state.fighters
     fighters[client_address] = {"name": name, "position": position, "blows": 0}
     return {"fighters": fighters}
+
+
+def on_ready(game_state, **kwargs):
+    return {"ready": game_state.ready + 1}
 
 
 async def on_attack(attack_position, client_address, game_state, **kwargs):
@@ -58,7 +62,8 @@ def on_leave(game_state, client_address, **kwargs):
     return {"fighters": {client_address: TO_DELETE}}
 
 
-for event_type, handler in {"ENTER": on_enter, "ATTACK": on_attack, "LEAVE": on_leave}.items():
+handlers = {"ENTER": on_enter, "READY": on_ready, "ATTACK": on_attack, "LEAVE": on_leave}
+for event_type, handler in handlers.items():
     backend.game_state_machine.register_event_handler(event_type, handler)
 
 # The server has a handler of its own, besides those of the game.
