@@ -8,7 +8,9 @@ import threading
 import time
 
 import pytest
+from native import native_sleep, run_natively
 
+from pygase_gevent.hub.signal import Outcome
 from pygase_gevent.legacy import GameState, GameStateMachine, GameStateStore, store
 from pygase_gevent.legacy.gamestate import GameStateUpdate
 from tests.conftest import eventually
@@ -65,13 +67,12 @@ def test_whoever_compares_does_not_undo_what_the_loop_pushes() -> None:
     held = GameStateStore()
     machine = GameStateMachine(held)
     machine.time_step = lambda game_state, dt: {"steps": getattr(game_state, "steps", 0) + 1}  # type: ignore[method-assign]
-    threads: list[threading.Thread] = []
+    comparing: list[Outcome[object]] = []
 
     def sync_in_thread() -> None:  # the loop has pushed its status, and is about to tell the store
-        if not threads:
-            threads.append(threading.Thread(target=held.sync))
-            threads[0].start()
-            threads[0].join(0.2)
+        if not comparing:
+            comparing.append(run_natively(held.sync))
+            native_sleep(0.2)
 
     held.underlying.subscribe(sync_in_thread)
     loop = machine.run_game_loop_in_thread(0.001)
@@ -80,7 +81,7 @@ def test_whoever_compares_does_not_undo_what_the_loop_pushes() -> None:
     finally:
         machine.stop()
         loop.join(LIMIT_S)
-        threads[0].join(LIMIT_S)
+        comparing[0].wait(LIMIT_S)
 
 
 def test_the_child_of_a_fork_waits_for_no_step() -> None:
