@@ -22,7 +22,7 @@ from pygase_gevent.hub.environment import Environment
 from pygase_gevent.hub.signal import Outcome
 from pygase_gevent.mirror import StateMirror
 from pygase_gevent.network_loop import NetworkLoop
-from pygase_gevent.protocol.address import Address
+from pygase_gevent.protocol.address import Address, OpaqueAddress
 from pygase_gevent.protocol.client_core import ClientCore
 from pygase_gevent.protocol.client_events import ClientPhase, Closed, Connected, Dropped, Resumed
 from pygase_gevent.protocol.reasons import DisconnectReason
@@ -100,7 +100,7 @@ class ClientLoop(NetworkLoop):
 
     # --- what NetworkLoop asks for ---------------------------------------------------------------
 
-    def receive_datagram(self, data: bytes, address: Address, now: float, unix_time: int) -> None:
+    def receive_datagram(self, data: bytes, address: OpaqueAddress, now: float, unix_time: int) -> None:
         self._core.receive_datagram(data, address, now, unix_time)
 
     def take_arrivals(self, now: float) -> None:

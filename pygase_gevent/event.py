@@ -144,6 +144,7 @@ class Handler:
     """
 
     __slots__ = (
+        "_places",
         "_takes_any",
         "_takes_client_address",
         "_takes_dt",
@@ -166,6 +167,7 @@ class Handler:
         self._takes_client_address = takes_any or "client_address" in names
         self._takes_dt = takes_any or "dt" in names
         self.takes_game_state = takes_any or "game_state" in names
+        self._places = _places_of_library(function)
 
     def __call__(self, args: list[Any], kwargs: dict[str, Any], library_kwargs: dict[str, Any]) -> Any:
         """Call the function. Each of `library_kwargs` is passed only if the function takes it.
@@ -183,6 +185,15 @@ class Handler:
         self, args: list[Any], kwargs: dict[str, Any], client_address: object, game_state: object, dt: float
     ) -> Any:
         """The same with all of the library's arguments, as the game loop has them: once for each event."""
+        places = self._places
+        if places is not None and not kwargs and len(args) == places[0]:
+            ordered = args.copy()
+            for name in places[1]:
+                if name == "client_address":
+                    ordered.append(client_address)
+                else:
+                    ordered.append(game_state if name == "game_state" else dt)
+            return self.function(*ordered)
         given = _without_library_names(kwargs)
         if self._takes_client_address:
             given["client_address"] = client_address
@@ -254,6 +265,36 @@ def _copy_containers(value: Any) -> Any:
     if type(value) is dict:
         return {key: _copy_containers(item) for key, item in value.items()}
     return value
+
+
+def _places_of_library(function: Callable[..., Any]) -> tuple[int, tuple[str, ...]] | None:
+    """Where the arguments that only the library gives stand, if they are a function's last ones.
+
+    Given in their places they need no dict, which costs as much as the rest of a call.
+
+    Returns:
+        How many others stand before them, and their names in order; `None` where they have to be given
+        by name: where some are keyword-only or not last, and where the signature may be another
+        function's, as it is for a decorator's wrapper.
+    """
+    plain = getattr(function, "__func__", function)  # of a method
+    if not inspect.isfunction(plain) or hasattr(plain, "__wrapped__") or hasattr(plain, "__signature__"):
+        return None
+    names = []
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
+            return None
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and parameter.name in _LIBRARY_NAMES:
+            return None
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+            by_name = parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+            names.append(parameter.name if by_name else "")
+    others = len(names)
+    while others and names[others - 1] in _LIBRARY_NAMES:
+        others -= 1
+    if any(name in _LIBRARY_NAMES for name in names[:others]):
+        return None
+    return others, tuple(names[others:])
 
 
 def _keywords_taken(function: Callable[..., Any]) -> tuple[bool, frozenset[str]]:

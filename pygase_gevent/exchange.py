@@ -42,6 +42,7 @@ from pygase_gevent.outbox import Outbox, OutgoingMessage
 from pygase_gevent.protocol.address import Address
 from pygase_gevent.protocol.session import MessageKind, ReceivedMessage, Session
 from pygase_gevent.runners import HandlerRunners
+from pygase_gevent.wire_queue import WireLine
 
 
 class EventWire(Protocol):
@@ -88,6 +89,7 @@ class Exchange:
         self.event_wire: EventWire | None = None
         self._wants_event: Callable[[str], bool] = _yes
         self._loop_events: LoopEvents | None = None
+        self._line: WireLine | None = None  # there
         self._config = config
         self._handlers = handlers
         self._handling = Handling(label, log)
@@ -155,10 +157,13 @@ class Exchange:
 
     def use_wire(self, wire: EventWire | None) -> None:
         """Repeat events to this."""
+        self._close_line()
         self.event_wire = wire
         self._wants_event = getattr(wire, "_wants_event", _yes)
         direct_events = getattr(type(wire), "_direct_events", None)
         self._loop_events = None if direct_events is None else direct_events(wire)
+        if self._loop_events is not None:
+            self._line = self._loop_events.open_line(self._client_address)
 
     def watch(self, watchdog: Watchdog) -> None:
         """Have this watchdog look after the handlers that run in its hub."""
@@ -169,6 +174,7 @@ class Exchange:
         """The hub goes. Returns the greenlets that are at work, to wait for or to end."""
         self._environment = self._runners = None
         self._handling.watchdog = None
+        self._close_line()
         self._queue.stop()
         return self.at_work
 
@@ -204,6 +210,7 @@ class Exchange:
     def end(self, error: PygaseError) -> None:
         """The connection is over for good: open calls raise `error`, nothing is sent any more."""
         self._is_over = True
+        self._close_line()
         self._calls.end(error)
         self._waiting_calls.clear()
         self.outbox.clear()
@@ -231,8 +238,8 @@ class Exchange:
         if session.has_calls:
             self._take_calls(session)
         if session.has_messages:
-            if self._loop_events is not None and self._queue.is_idle:
-                self._feed_loop(session, self._loop_events)
+            if self._line is not None and self._loop_events is not None and self._queue.is_idle:
+                self._feed_loop(session, self._loop_events, self._line)
             else:
                 self._queue.wake()
 
@@ -248,9 +255,9 @@ class Exchange:
         if not isinstance(self._queue, PumpQueue):
             self._begin_calls()
 
-    def _feed_loop(self, session: Session, events: LoopEvents) -> None:
+    def _feed_loop(self, session: Session, events: LoopEvents, line: WireLine) -> None:
         """Events that only the game loop handles need no greenlet: up to the first that needs more."""
-        handlers, config, client = self._handlers, self._config, self._client_address
+        handlers, config = self._handlers, self._config
         for _ in range(config.max_wire_events_per_client):
             message = session.next_message()
             if message is None:
@@ -267,7 +274,7 @@ class Exchange:
             except DecodeError:
                 self.counters.drop("malformed_event")
                 continue
-            if not events.push(event, client):
+            if not events.push_to(line, event):
                 self._queue.put_back(partial(self._handle_event, message))
                 break
         self._queue.wake()
@@ -294,6 +301,11 @@ class Exchange:
                 raise
 
         self._queue.push_in_order(tell)
+
+    def _close_line(self) -> None:
+        line, self._line = self._line, None
+        if line is not None and self._loop_events is not None:
+            self._loop_events.close_line(line)
 
     # --- inside: events -------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from pygase_gevent.gamestate import GameState, copy_changes
 from pygase_gevent.handling import HandlerLog
 from pygase_gevent.hub.environment import Environment
 from pygase_gevent.hub.watchdog import Watch
-from pygase_gevent.wire_queue import WireCall, WireItem, WireQueue
+from pygase_gevent.wire_queue import WireCall, WireItem, WireLine, WireQueue
 
 logger = logging.getLogger("pygase_gevent.statemachine")
 
@@ -56,9 +56,21 @@ class LoopEvents:
         self._count_unhandled(event_type)
         return False
 
+    def open_line(self, client: object) -> WireLine:
+        """Where a client's events are pushed to, until `close_line`."""
+        return self._queue.open_line(client)
+
+    def close_line(self, line: WireLine) -> None:
+        """The client is gone, or its server."""
+        self._queue.close_line(line)
+
     def push(self, event: Event, client: object) -> bool:
         """Queue an event of a type that is wanted; whether there was room. Never waits."""
         return self._queue.push_event(event, client)
+
+    def push_to(self, line: WireLine, event: Event) -> bool:
+        """The same for an event of the client that the line is of."""
+        return self._queue.push_to(line, event)
 
     def push_call(self, function: Callable[..., Any], kwargs: dict[str, Any]) -> bool:
         """Queue a call; whether there was room."""

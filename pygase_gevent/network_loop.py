@@ -24,7 +24,7 @@ from pygase_gevent.hub.process import forget_fork, on_fork
 from pygase_gevent.hub.signal import Outcome
 from pygase_gevent.hub.udp import UdpSocket
 from pygase_gevent.hub.worker import Worker
-from pygase_gevent.protocol.address import Address
+from pygase_gevent.protocol.address import Address, OpaqueAddress
 from pygase_gevent.runners import HandlerRunners
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class NetworkLoop:
         self._core_timer: Timer = environment.timer(self._core_came_due)
         self._core_timer_at: float | None = None
         self._catch_up_until = 0.0
-        self._arrived: deque[tuple[bytes, Address]] = deque()
+        self._arrived: deque[tuple[bytes, OpaqueAddress]] = deque()
         self._receiver: Any = None
         self._arrivals = 0
         self._arrivals_since = environment.now()
@@ -66,7 +66,7 @@ class NetworkLoop:
 
     # --- what server and client do differently --------------------------------------------------
 
-    def receive_datagram(self, data: bytes, address: Address, now: float, unix_time: int) -> None:
+    def receive_datagram(self, data: bytes, address: OpaqueAddress, now: float, unix_time: int) -> None:
         """Give a datagram to the core."""
         raise NotImplementedError
 

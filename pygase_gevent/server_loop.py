@@ -21,7 +21,7 @@ from pygase_gevent.exchange import EventWire
 from pygase_gevent.gamestate import GameStateStore
 from pygase_gevent.hub.environment import Environment
 from pygase_gevent.network_loop import NetworkLoop
-from pygase_gevent.protocol.address import Address
+from pygase_gevent.protocol.address import Address, OpaqueAddress
 from pygase_gevent.protocol.reasons import DisconnectReason
 from pygase_gevent.protocol.server_core import ServerCore
 from pygase_gevent.protocol.server_peer import (
@@ -161,7 +161,7 @@ class ServerLoop(NetworkLoop):
 
     # --- what NetworkLoop asks for ---------------------------------------------------------------
 
-    def receive_datagram(self, data: bytes, address: Address, now: float, unix_time: int) -> None:
+    def receive_datagram(self, data: bytes, address: OpaqueAddress, now: float, unix_time: int) -> None:
         self._core.receive_datagram(data, address, now, unix_time)
 
     def take_arrivals(self, now: float) -> None:

@@ -26,12 +26,39 @@ class WireCall:
 WireItem = Event | WireCall
 
 
+class WireLine:
+    """What one client has under way to the game loop."""
+
+    __slots__ = (
+        "client",
+        "handed_out",
+        "handed_out_bytes",
+        "held",
+        "is_open",
+        "pushed",
+        "pushed_bytes",
+        "served_in",
+    )
+
+    def __init__(self, client: object) -> None:
+        self.client = client
+        self.is_open = False
+        self.held: deque[WireItem] | None = None
+        """What steps found behind this client's first item, oldest first."""
+        self.served_in = 0
+        """The last step in which an item of this client was handed out."""
+        self.pushed = 0  # ever; changed with the queue's lock
+        self.pushed_bytes = 0
+        self.handed_out = 0  # ever; changed by who takes
+        self.handed_out_bytes = 0
+
+
 class WireQueue:
     """What waits for the next step, by client. Any thread may push; one at a time takes.
 
-    Clients take turns, so none waits for what another one sent; each one's items stay in order. What a step
-    takes is set apart at its beginning, so that taking needs no lock for each item; what is not taken
-    yet counts all the same.
+    Clients take turns, so none waits for what another one sent; each one's items stay in order. All stand in
+    one line as they came. A step that finds a second item of a client there holds it back for a later round,
+    and what it has no time for waits in both places.
     """
 
     def __init__(self, config: Config) -> None:
@@ -39,16 +66,32 @@ class WireQueue:
         self._max_events_per_client = config.max_wire_events_per_client
         self._max_bytes = config.max_received_bytes
         self._lock = allocate_lock()
-        self._waiting: dict[object, _ClientQueue] = {}  # whose turn is next stands first
-        self._taken: dict[object, _ClientQueue] = {}  # of the step that is being made; newest item first
-        self._turns: deque[tuple[object, _ClientQueue]] = deque()
-        self._left_of_first_round = 0
+        self._lines: dict[object, WireLine] = {}  # by client: open ones, and those with something under way
+        self._arrived: deque[tuple[WireLine, WireItem]] = deque()
+        self._held = 0  # items that the lines hold; changed by who takes
+        self._turns: deque[WireLine] = deque()  # those lines; whose turn is next stands first
+        self._left_of_first_round = 0  # of `_turns`
+        self._left_of_arrived = 0
+        self._step = 0
         self._environment: Environment | None = None
         self._until = 0.0
         self.client: object = None
         """Whose item was handed out last."""
-        self._pushed = 0  # ever; changed with the lock
-        self._handed_out = 0  # ever; changed by who takes
+
+    # --- any thread -----------------------------------------------------------------------------
+
+    def open_line(self, client: object) -> WireLine:
+        """The line of a client, to push to until `close_line`."""
+        with self._lock:
+            line = self._line_of(client)
+            line.is_open = True
+        return line
+
+    def close_line(self, line: WireLine) -> None:
+        """Nobody pushes to it any more; what is under way is handed out."""
+        with self._lock:
+            line.is_open = False
+        self._forget_unused(line)
 
     def push_event(self, event: Event, client: object) -> bool:
         """Queue an event; whether there was room. A client of whom nothing waits has room for one.
@@ -56,97 +99,104 @@ class WireQueue:
         What no client sent (its address is `None`) is bounded with all others only.
         """
         with self._lock:
-            queue = self._waiting.get(client)
-            taken = self._taken.get(client) if self._taken else None
-            if queue is not None or (taken is not None and taken.items):
-                waiting = size_bytes = 0
-                for part in (queue, taken):
-                    if part is not None:
-                        waiting += len(part.items)
-                        size_bytes += part.size_bytes
-                if (
-                    self._pushed - self._handed_out >= self._max_events
-                    or (client is not None and waiting >= self._max_events_per_client)
-                    or size_bytes + event.size_bytes > self._max_bytes
-                ):
-                    return False
-            if queue is None:
-                queue = self._waiting[client] = _ClientQueue()
-            queue.items.append(event)
-            queue.size_bytes += event.size_bytes
-            self._pushed += 1
-        return True
+            return self._push_event(self._line_of(client), event)
+
+    def push_to(self, line: WireLine, event: Event) -> bool:
+        """The same, to a line that is open."""
+        self._lock.acquire()  # not `with`, which costs twice as much: each event of each client passes here
+        try:
+            return self._push_event(line, event)
+        finally:
+            self._lock.release()
 
     def push_call(self, call: WireCall, client: object) -> bool:
         """Queue a call; whether there was room, which is twice as much as for events."""
         with self._lock:
-            if self._pushed - self._handed_out >= 2 * self._max_events:
+            if len(self._arrived) + self._held >= 2 * self._max_events:
                 return False
-            queue = self._waiting.get(client)
-            if queue is None:
-                queue = self._waiting[client] = _ClientQueue()
-            queue.items.append(call)
-            self._pushed += 1
+            line = self._line_of(client)
+            line.pushed += 1
+            self._arrived.append((line, call))
         return True
 
+    # --- the loop -------------------------------------------------------------------------------
+
     def begin_step(self, environment: Environment, until: float) -> None:
-        """Set apart what waits now: one item of each client, then others until `until` by this clock."""
-        with self._lock:
-            taken = self._taken = self._waiting
-            self._waiting = {}
-        for queue in taken.values():
-            queue.items.reverse()
-        self._turns = deque(taken.items())
-        self._left_of_first_round = len(taken)
+        """Take what waits now: one item of each client, then others until `until` by this clock."""
+        self._step += 1
+        self._left_of_first_round = len(self._turns)
+        self._left_of_arrived = len(self._arrived)
         self._environment = environment
         self._until = until
 
     def next_item(self) -> WireItem | None:
         """The next of those, whose client is in `client` then; `None` if there is no more, or it is late."""
-        turns = self._turns
-        if not turns:
-            return None
         if self._left_of_first_round:
             self._left_of_first_round -= 1
-        elif self._environment is None or self._environment.now() >= self._until:
+            return self._next_held()
+        while self._left_of_arrived:
+            self._left_of_arrived -= 1
+            line, item = self._arrived.popleft()
+            if line.served_in != self._step:
+                return self._hand_out(line, item)
+            if line.held is None:
+                line.held = deque()
+            if not line.held:
+                self._turns.append(line)
+            line.held.append(item)
+            self._held += 1
+        if not self._turns or self._environment is None or self._environment.now() >= self._until:
             return None
-        turn = turns.popleft()
-        self.client, queue = turn
-        item = queue.items.pop()
-        queue.size_bytes -= item.size_bytes
-        self._handed_out += 1
-        if queue.items:
-            turns.append(turn)  # behind the others
-        return item
+        return self._next_held()
 
     def end_step(self) -> None:
         """What was not taken waits for the next step."""
-        turns, self._turns = self._turns, deque()
         self._environment = self.client = None
-        self._put_back(turns)
 
-    def _put_back(self, turns: deque[tuple[object, _ClientQueue]]) -> None:
-        """What was not taken waits for the next step, before what came meanwhile."""
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _line_of(self, client: object) -> WireLine:
+        line = self._lines.get(client)
+        if line is None:
+            line = self._lines[client] = WireLine(client)
+        return line
+
+    def _push_event(self, line: WireLine, event: Event) -> bool:
+        waiting = line.pushed - line.handed_out
+        if waiting and (
+            len(self._arrived) + self._held >= self._max_events
+            or (waiting >= self._max_events_per_client and line.client is not None)
+            or line.pushed_bytes - line.handed_out_bytes + event.size_bytes > self._max_bytes
+        ):
+            return False
+        line.pushed += 1
+        line.pushed_bytes += event.size_bytes
+        self._arrived.append((line, event))
+        return True
+
+    def _next_held(self) -> WireItem:
+        line = self._turns.popleft()
+        held = line.held
+        assert held is not None
+        item = held.popleft()
+        self._held -= 1
+        if held:
+            self._turns.append(line)  # behind the others
+        else:
+            line.held = None
+        return self._hand_out(line, item)
+
+    def _hand_out(self, line: WireLine, item: WireItem) -> WireItem:
+        line.served_in = self._step
+        line.handed_out += 1
+        line.handed_out_bytes += item.size_bytes
+        self.client = line.client
+        if not line.is_open:
+            self._forget_unused(line)
+        return item
+
+    def _forget_unused(self, line: WireLine) -> None:
         with self._lock:
-            self._taken = {}
-            if not turns:
-                return
-            newer = self._waiting
-            self._waiting = dict(turns)
-            for queue in self._waiting.values():
-                queue.items.reverse()
-            for client, queue in newer.items():
-                older = self._waiting.setdefault(client, queue)
-                if older is not queue:
-                    older.items += queue.items
-                    older.size_bytes += queue.size_bytes
-
-
-class _ClientQueue:
-    """What waits of one client, oldest first."""
-
-    __slots__ = ("items", "size_bytes")
-
-    def __init__(self) -> None:
-        self.items: list[WireItem] = []
-        self.size_bytes = 0
+            is_used = line.is_open or line.pushed > line.handed_out
+            if not is_used and self._lines.get(line.client) is line:
+                del self._lines[line.client]

@@ -1,6 +1,7 @@
 """Events on the wire, and which arguments reach a handler."""
 
 import functools
+import re
 import tracemalloc
 
 import pytest
@@ -254,3 +255,59 @@ def test_the_game_loop_s_way_to_call_a_handler_is_the_same(function):
         assert handler.call_in_loop([1], given, *mine.values()) == once
         assert "forged" not in repr(once)
     assert from_wire == before
+
+
+class Player:
+    def move(self, a, dt, client_address):
+        return self.__class__, a, dt, client_address
+
+    @classmethod
+    def meet(cls, a, game_state, dt=None):
+        return cls, a, game_state, dt
+
+    def __call__(self, a, client_address):
+        return a, client_address
+
+
+def gives_by_name(function):
+    @functools.wraps(function)
+    def wrapper(*args, client_address, **kwargs):
+        return args, client_address, kwargs
+
+    return wrapper
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda a, client_address: (a, client_address),
+        lambda a, dt, game_state, client_address: (a, dt, game_state, client_address),
+        lambda a, client_address=None, b=3: (a, client_address, b),
+        lambda a, b=0, client_address=None: (a, b, client_address),
+        lambda a, b=0, client_address=None, *, c=5: (a, b, client_address, c),
+        lambda a, b=0, *, client_address=None: (a, b, client_address),
+        lambda a, client_address="mine", /: (a, client_address),
+        lambda client_address="mine", /, dt=None: (client_address, dt),
+        lambda a, b=0: (a, b),
+        Player().move,
+        Player.meet,
+        Player(),
+        gives_by_name(lambda a, client_address: None),
+        gives_by_name(Player.move).__get__(Player()),
+        functools.partial(lambda a, b, client_address: (a, b, client_address), b=4),
+        functools.partial(lambda b, a, client_address: (a, b, client_address), 4),
+    ],
+)
+def test_in_the_game_loop_the_library_s_arguments_go_where_they_belong(function):
+    handler = Handler(function)
+    mine = {"client_address": ("127.0.0.1", 7), "game_state": "state", "dt": 0.5}
+    for args in ([1], [1, 2], []):
+        given = list(args)
+        try:
+            once = handler(args, {}, mine)
+        except TypeError as error:
+            with pytest.raises(TypeError, match=re.escape(str(error)[:40])):
+                handler.call_in_loop(args, {}, *mine.values())
+        else:
+            assert handler.call_in_loop(args, {}, *mine.values()) == once
+        assert args == given

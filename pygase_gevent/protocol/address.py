@@ -14,6 +14,10 @@ from pygase_gevent.errors import ArgumentError, ArgumentTypeError
 Address = tuple[str, int]
 """`(host, port)`: `host` is an IPv4 or IPv6 address as text, without a scope."""
 
+OpaqueAddress = Any
+"""An `Address` that is handed on and not looked into. Compiled, one that is declared as the pair that it is
+would be taken apart and put together anew by each function that it passes through."""
+
 
 def normalize_address(sockaddr: Sequence[Any]) -> Address:
     """The address of a datagram, from what the kernel reported.

@@ -23,7 +23,7 @@ from mypy_extensions import mypyc_attr
 
 from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError, DecodeError
-from pygase_gevent.protocol.address import Address
+from pygase_gevent.protocol.address import Address, OpaqueAddress
 from pygase_gevent.protocol.client_events import (
     ClientEvent,
     ClientPhase,
@@ -178,7 +178,7 @@ class ClientCore:
 
     # --- datagrams ------------------------------------------------------------------------------
 
-    def receive_datagram(self, data: bytes, address: Address, now: float, unix_time: int) -> None:
+    def receive_datagram(self, data: bytes, address: OpaqueAddress, now: float, unix_time: int) -> None:
         """Take one datagram, whoever sent it. Never raises; drops are counted."""
         self._now = now
         self._unix_time = unix_time

@@ -21,7 +21,7 @@ from typing import Final
 from mypy_extensions import mypyc_attr
 
 from pygase_gevent.config import Config
-from pygase_gevent.protocol.address import Address
+from pygase_gevent.protocol.address import Address, OpaqueAddress
 from pygase_gevent.protocol.closing import ClosingPeers
 from pygase_gevent.protocol.frames import CLOSE_MAY_RESUME, CLOSE_SHUT_DOWN_SERVER
 from pygase_gevent.protocol.identity import (
@@ -192,7 +192,7 @@ class ServerCore:
 
     # --- datagrams ------------------------------------------------------------------------------
 
-    def receive_datagram(self, data: bytes, address: Address, now: float, unix_time: int) -> None:
+    def receive_datagram(self, data: bytes, address: OpaqueAddress, now: float, unix_time: int) -> None:
         """Take one datagram, whoever sent it. Never raises; drops are counted."""
         self._now = now
         self._unix_time = unix_time

@@ -123,8 +123,8 @@ def advance_the_replay_window_before_the_check(patch: Patch) -> None:
             return packet
         return read_packet(data, cipher, accepted, replay)
 
-    patch.setattr(netcode_server, "read_packet", defective)
-    patch.setattr(netcode_client, "read_packet", defective)
+    patch.setattr(netcode_server, "_read_packet", defective)
+    patch.setattr(netcode_client, "_read_packet", defective)
 
 
 def look_at_silence_only_on_receipt(patch: Patch) -> None:

@@ -28,7 +28,7 @@ from typing import Final
 
 from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError, DecodeError, NotRunningError
-from pygase_gevent.protocol.address import Address, check_address
+from pygase_gevent.protocol.address import Address, OpaqueAddress, check_address
 from pygase_gevent.protocol.netcode.crypto import packet_associated_data
 from pygase_gevent.protocol.netcode.packet import (
     MAX_PAYLOAD_BYTES,
@@ -66,6 +66,8 @@ _ACCEPTED: Final = accepted_types(
     PacketType.DISCONNECT,
 )
 _PAYLOAD: Final = int(PacketType.PAYLOAD)
+_read_packet: Final = read_packet  # compiled, a module's name is looked up each time, unless it is final
+_write_packet: Final = write_packet
 _KEEP_ALIVE_BODY: Final = write_keep_alive(0, 0)
 """The server reads nothing from a client's keep-alive."""
 
@@ -115,7 +117,7 @@ class NetcodeClient:
         self.last_receive_time = self._last_send_time = now
         self._addresses: tuple[Address, ...] = ()
         self._address_index = 0
-        self._outgoing: list[tuple[bytes, Address]] = []
+        self._outgoing: list[tuple[bytes, OpaqueAddress]] = []
         valid_token = _valid_token(token)
         if valid_token is None:
             self.state = ClientState.INVALID_CONNECT_TOKEN
@@ -145,7 +147,7 @@ class NetcodeClient:
         """The sequence of the next packet to the server."""
         return self._sequence
 
-    def receive_datagram(self, data: bytes, address: Address, now: float) -> tuple[int, bytes] | None:
+    def receive_datagram(self, data: bytes, address: OpaqueAddress, now: float) -> tuple[int, bytes] | None:
         """Takes a datagram, whatever it holds.
 
         Returns:
@@ -158,7 +160,7 @@ class NetcodeClient:
         if address != self._addresses[self._address_index]:
             self.drops[DropReason.UNKNOWN_ADDRESS] += 1
             return None
-        packet = read_packet(data, self._receive_cipher, _ACCEPTED, self._replay)
+        packet = _read_packet(data, self._receive_cipher, _ACCEPTED, self._replay)
         if isinstance(packet, str):
             self.drops[packet] += 1
             return None
@@ -305,7 +307,7 @@ class NetcodeClient:
         sequence = self._sequence
         self._sequence = sequence + 1
         self._last_send_time = now
-        packet = write_packet(packet_type, sequence, body, self._send_cipher)
+        packet = _write_packet(packet_type, sequence, body, self._send_cipher)
         self._outgoing.append((packet, self._addresses[self._address_index]))
         return sequence
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from pygase_gevent.config import Config
-from pygase_gevent.protocol.address import Address
+from pygase_gevent.protocol.address import OpaqueAddress
 from pygase_gevent.protocol.netcode.half_open import HalfOpen
 from pygase_gevent.protocol.netcode.sealing import ReplayWindow
 from pygase_gevent.protocol.netcode.token import PrivateToken
@@ -65,7 +65,7 @@ class NetcodePeer:
     def __init__(
         self,
         *,
-        address: Address,
+        address: OpaqueAddress,
         client_id: int,
         client_index: int,
         handshake: HalfOpen,

@@ -9,7 +9,7 @@ from typing import Final
 
 from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError, DecodeError, NotRunningError
-from pygase_gevent.protocol.address import Address, check_address
+from pygase_gevent.protocol.address import Address, OpaqueAddress, check_address
 from pygase_gevent.protocol.netcode.crypto import (
     KEY_BYTES,
     VERSION_INFO,
@@ -53,6 +53,8 @@ _FROM_HALF_OPEN: Final = accepted_types(PacketType.RESPONSE)
 _RESPONSE: Final = int(PacketType.RESPONSE)
 _KEEP_ALIVE: Final = int(PacketType.KEEP_ALIVE)
 _PAYLOAD: Final = int(PacketType.PAYLOAD)
+_read_packet: Final = read_packet  # compiled, a module's name is looked up each time, unless it is final
+_write_packet: Final = write_packet
 
 
 class NetcodeServer:
@@ -107,7 +109,7 @@ class NetcodeServer:
             entropy(GLOBAL_SEQUENCE_RANDOM_BYTES), "little"
         )
         self._events: deque[PeerEvent] = deque()
-        self._outgoing: list[tuple[bytes, Address]] = []
+        self._outgoing: list[tuple[bytes, OpaqueAddress]] = []
 
     @property
     def has_events(self) -> bool:
@@ -146,7 +148,7 @@ class NetcodeServer:
         self._challenge_cipher = ChallengeCipher(bytes(KEY_BYTES))
 
     def receive_datagram(
-        self, data: bytes, address: Address, now: float, unix_time: int
+        self, data: bytes, address: OpaqueAddress, now: float, unix_time: int
     ) -> tuple[NetcodePeer, int, bytes] | None:
         """Takes a datagram, whatever it holds.
 
@@ -159,7 +161,7 @@ class NetcodeServer:
             if reason is not None:
                 self.drops[reason] += 1
             return None
-        packet = read_packet(data, peer.receive_cipher, _FROM_PEER, peer.replay)
+        packet = _read_packet(data, peer.receive_cipher, _FROM_PEER, peer.replay)
         if isinstance(packet, str):
             self.drops[packet] += 1
             return None
@@ -252,7 +254,7 @@ class NetcodeServer:
         handshake = self._half_open.get(address, now)
         if handshake is None:
             return DropReason.UNKNOWN_ADDRESS
-        packet = read_packet(data, handshake.receive_cipher, _FROM_HALF_OPEN, None)
+        packet = _read_packet(data, handshake.receive_cipher, _FROM_HALF_OPEN, None)
         if isinstance(packet, str):
             return packet
         return self._receive_response(packet[2], address, handshake, now)
@@ -356,11 +358,11 @@ class NetcodeServer:
         sequence = peer.next_sequence
         peer.next_sequence = sequence + 1
         peer.last_send_time = now
-        self._outgoing.append((write_packet(packet_type, sequence, body, peer.send_cipher), peer.address))
+        self._outgoing.append((_write_packet(packet_type, sequence, body, peer.send_cipher), peer.address))
         return sequence
 
     def _send_global(self, packet_type: int, body: bytes, cipher: PacketCipher, address: Address) -> None:
-        self._outgoing.append((write_packet(packet_type, self._global_sequence, body, cipher), address))
+        self._outgoing.append((_write_packet(packet_type, self._global_sequence, body, cipher), address))
         self._global_sequence += 1
 
 
