@@ -31,7 +31,9 @@ PROGRAMS = (
     *sorted(path.name for pattern in ("test_demo_*.py", "test_monkey*.py") for path in TESTS.glob(pattern)),
 )
 """Demos, legacy programs, the command line: whole programs."""
-APART = {"integration": MOSTLY_WAIT, "programs": PROGRAMS}
+COMPUTING = ("fuzz", "simulation", "test_gamestate.py", "test_session.py")
+"""What takes as long as everything that is left, and waits for nothing."""
+APART = {"computing": COMPUTING, "integration": MOSTLY_WAIT, "programs": PROGRAMS}
 """What a run of everything leaves to processes beside it, by their names."""
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ HANG_S = 60 if IS_PATCHED else 200
 """A test that takes longer hangs: its stacks are printed and the run ends."""
 REAL_STDERR = pytest.StashKey[int]()
 BESIDE = pytest.StashKey[dict[str, Beside]]()
+BYTECODE = pytest.StashKey["tempfile.TemporaryDirectory[str]"]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -38,6 +40,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "long: takes tens of seconds; runs with `-m long`")
     config.addinivalue_line("markers", "slow: takes minutes, in real time; runs only with `-m slow`")
     config.stash[REAL_STDERR] = os.dup(2)  # while a test runs, 2 is pytest's
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+        # Hundreds of processes are started here, and each would compile all that it imports.
+        config.stash[BYTECODE] = tempfile.TemporaryDirectory()
+        os.environ["PYTHONPYCACHEPREFIX"] = config.stash[BYTECODE].name
 
 
 @pytest.hookimpl(trylast=True)
@@ -66,6 +72,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     for process in config.stash.get(BESIDE, {}).values():
         process.kill()
+    bytecode = config.stash.get(BYTECODE, None)
+    if bytecode is not None:
+        bytecode.cleanup()
 
 
 def _looks_beside(item: pytest.Item) -> bool:

@@ -3,7 +3,7 @@
 conftest.py starts those processes when the run begins, and puts these tests last. Every test that
 crosses threads runs once more in a process where `gevent.monkey.patch_all()` came first. The
 integration tests, which mostly wait, have a process of their own in a run of everything, and so have the
-tests of whole programs.
+tests of whole programs and those that compute most.
 """
 
 from __future__ import annotations

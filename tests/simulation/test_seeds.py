@@ -1,4 +1,4 @@
-"""Forty worlds, each with its own mix of faults: every promise holds in all of them."""
+"""Worlds, each with its own mix of faults: every promise holds in all of them."""
 
 from __future__ import annotations
 
@@ -30,15 +30,16 @@ REGRESSIONS = (
 """Seeds that once showed a broken promise, with their durations; see the notes beside them."""
 
 
-def test_every_promise_holds_in_forty_worlds() -> None:
+@pytest.mark.parametrize("count", [8, pytest.param(SEEDS, marks=pytest.mark.long)])
+def test_every_promise_holds_in_many_worlds(count: int) -> None:
     total = Total()
-    seeds = ((seed, seed % TWICE_EVERY == 0) for seed in range(SEEDS))
+    seeds = ((seed, seed % TWICE_EVERY == 0) for seed in range(count))
     for result, cpu_s, is_twice in run_seeds(seeds, DURATION_S, JOBS):
         total.add(result, cpu_s, is_twice)
     assert not total.violations, "\n".join(map(report, total.violations))
-    assert total.runs == SEEDS and total.twice == 1
+    assert total.runs == count and total.twice == 1
     missing = [kind for kind in FAULTS if not total.counts[kind]]
-    assert not missing, f"these faults never happened: {missing}"
+    assert count < SEEDS or not missing, f"these faults never happened: {missing}"
 
 
 @pytest.mark.parametrize(("seed", "duration_s"), REGRESSIONS)
