@@ -5,7 +5,8 @@ from __future__ import annotations
 import enum
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from types import FunctionType, MethodType
 from typing import Any, Final
 
 from mypy_extensions import mypyc_attr
@@ -163,11 +164,12 @@ class Handler:
             )
         self.function = function
         self.label = label
-        self._takes_any, self._takes_names = takes_any, names = _keywords_taken(function)
+        parameters = _parameters_of(function)
+        self._takes_any, self._takes_names = takes_any, names = _keywords_taken(parameters)
         self._takes_client_address = takes_any or "client_address" in names
         self._takes_dt = takes_any or "dt" in names
         self.takes_game_state = takes_any or "game_state" in names
-        self._places = _places_of_library(function)
+        self._places = _places_of_library(function, parameters)
 
     def __call__(self, args: list[Any], kwargs: dict[str, Any], library_kwargs: dict[str, Any]) -> Any:
         """Call the function. Each of `library_kwargs` is passed only if the function takes it.
@@ -267,7 +269,9 @@ def _copy_containers(value: Any) -> Any:
     return value
 
 
-def _places_of_library(function: Callable[..., Any]) -> tuple[int, tuple[str, ...]] | None:
+def _places_of_library(
+    function: Callable[..., Any], parameters: Sequence[inspect.Parameter]
+) -> tuple[int, tuple[str, ...]] | None:
     """Where the arguments that only the library gives stand, if they are a function's last ones.
 
     Given in their places they need no dict, which costs as much as the rest of a call.
@@ -277,11 +281,12 @@ def _places_of_library(function: Callable[..., Any]) -> tuple[int, tuple[str, ..
         by name: where some are keyword-only or not last, and where the signature may be another
         function's, as it is for a decorator's wrapper.
     """
-    plain = getattr(function, "__func__", function)  # of a method
-    if not inspect.isfunction(plain) or hasattr(plain, "__wrapped__") or hasattr(plain, "__signature__"):
+    # By their very types: a proxy may call itself what it stands for.
+    plain = function.__func__ if type(function) is MethodType else function
+    if type(plain) is not FunctionType or hasattr(plain, "__wrapped__") or hasattr(plain, "__signature__"):
         return None
     names = []
-    for parameter in inspect.signature(function).parameters.values():
+    for parameter in parameters:
         if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
             return None
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY and parameter.name in _LIBRARY_NAMES:
@@ -297,12 +302,15 @@ def _places_of_library(function: Callable[..., Any]) -> tuple[int, tuple[str, ..
     return others, tuple(names[others:])
 
 
-def _keywords_taken(function: Callable[..., Any]) -> tuple[bool, frozenset[str]]:
-    """Whether a function takes any keyword, and the names that it does take."""
+def _parameters_of(function: Callable[..., Any]) -> Sequence[inspect.Parameter]:
     try:
-        parameters = inspect.signature(function).parameters.values()
-    except (ValueError, TypeError):  # some builtins tell no signature
-        return False, frozenset()
+        return list(inspect.signature(function).parameters.values())
+    except (ValueError, TypeError):  # some builtins tell no signature, and a method without a self has none
+        return []
+
+
+def _keywords_taken(parameters: Sequence[inspect.Parameter]) -> tuple[bool, frozenset[str]]:
+    """Whether any keyword is taken, and the names that are."""
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return (
         any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters),

@@ -304,8 +304,9 @@ class GameStateStore:
         self._lock = allocate_lock()
         self._size_bound_bytes = 0
         self._check_size(content, len(pack(content)))
-        # One tuple, replaced as a whole, so that readers need no lock.
-        self.snapshot: tuple[GameState, int] = (GameState.from_dict(state.time_order, content), 0)
+        # One tuple, replaced as a whole, so that readers need no lock. Compiled, one that is declared as such
+        # would be made anew each time it is read; hence `Any`.
+        self.snapshot: Any = (GameState.from_dict(state.time_order, content), 0)
         self._updates: deque[GameStateUpdate] = deque(maxlen=self._config.update_cache_size)
         self._callbacks: tuple[Callable[[], object], ...] = ()
         # Merges made for the newest state: its time_order, and changes by base.
@@ -313,7 +314,8 @@ class GameStateStore:
 
     def get_game_state(self) -> GameState:
         """Return the current state. It is for reading, and stays as it is."""
-        return self.snapshot[0]
+        state: GameState = self.snapshot[0]
+        return state
 
     def get_update_cache(self) -> list[GameStateUpdate]:
         """Return the latest updates, oldest first, without the parts of them that changed nothing."""
@@ -361,7 +363,8 @@ class GameStateStore:
         """
         with self._lock:
             updates = list(self._updates)
-        if base == newest == self.snapshot[0].time_order:
+        state: GameState = self.snapshot[0]
+        if base == newest == state.time_order:
             return GameStateUpdate.from_dict(newest, {})
         if not updates or not updates[0].time_order - 1 <= base <= newest <= updates[-1].time_order:
             return None

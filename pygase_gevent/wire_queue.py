@@ -34,7 +34,7 @@ class WireLine:
         "handed_out",
         "handed_out_bytes",
         "held",
-        "is_open",
+        "openers",
         "pushed",
         "pushed_bytes",
         "served_in",
@@ -42,7 +42,7 @@ class WireLine:
 
     def __init__(self, client: object) -> None:
         self.client = client
-        self.is_open = False
+        self.openers = 0
         self.held: deque[WireItem] | None = None
         """What steps found behind this client's first item, oldest first."""
         self.served_in = 0
@@ -73,6 +73,7 @@ class WireQueue:
         self._left_of_first_round = 0  # of `_turns`
         self._left_of_arrived = 0
         self._step = 0
+        self._is_taking = False
         self._environment: Environment | None = None
         self._until = 0.0
         self.client: object = None
@@ -84,13 +85,13 @@ class WireQueue:
         """The line of a client, to push to until `close_line`."""
         with self._lock:
             line = self._line_of(client)
-            line.is_open = True
+            line.openers += 1
         return line
 
     def close_line(self, line: WireLine) -> None:
-        """Nobody pushes to it any more; what is under way is handed out."""
+        """Who opened it pushes to it no more; what is under way is handed out."""
         with self._lock:
-            line.is_open = False
+            line.openers -= 1
         self._forget_unused(line)
 
     def push_event(self, event: Event, client: object) -> bool:
@@ -103,11 +104,8 @@ class WireQueue:
 
     def push_to(self, line: WireLine, event: Event) -> bool:
         """The same, to a line that is open."""
-        self._lock.acquire()  # not `with`, which costs twice as much: each event of each client passes here
-        try:
+        with self._lock:
             return self._push_event(line, event)
-        finally:
-            self._lock.release()
 
     def push_call(self, call: WireCall, client: object) -> bool:
         """Queue a call; whether there was room, which is twice as much as for events."""
@@ -123,6 +121,8 @@ class WireQueue:
 
     def begin_step(self, environment: Environment, until: float) -> None:
         """Take what waits now: one item of each client, then others until `until` by this clock."""
+        if self._is_taking:
+            self._count_anew()
         self._step += 1
         self._left_of_first_round = len(self._turns)
         self._left_of_arrived = len(self._arrived)
@@ -131,6 +131,18 @@ class WireQueue:
 
     def next_item(self) -> WireItem | None:
         """The next of those, whose client is in `client` then; `None` if there is no more, or it is late."""
+        self._is_taking = True
+        item = self._take()
+        self._is_taking = False
+        return item
+
+    def end_step(self) -> None:
+        """What was not taken waits for the next step."""
+        self._environment = self.client = None
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _take(self) -> WireItem | None:
         if self._left_of_first_round:
             self._left_of_first_round -= 1
             return self._next_held()
@@ -149,11 +161,19 @@ class WireQueue:
             return None
         return self._next_held()
 
-    def end_step(self) -> None:
-        """What was not taken waits for the next step."""
-        self._environment = self.client = None
-
-    # --- inside ---------------------------------------------------------------------------------
+    def _count_anew(self) -> None:
+        """A signal's handler raised in the middle of `next_item`, in a loop that runs once more."""
+        with self._lock:
+            for line in self._lines.values():
+                held = line.held or ()
+                line.handed_out = line.pushed - len(held)
+                line.handed_out_bytes = line.pushed_bytes - sum(item.size_bytes for item in held)
+            for line, item in self._arrived:
+                line.handed_out -= 1
+                line.handed_out_bytes -= item.size_bytes
+            self._turns = deque(line for line in self._lines.values() if line.held)
+            self._held = sum(len(line.held or ()) for line in self._turns)
+        self._is_taking = False
 
     def _line_of(self, client: object) -> WireLine:
         line = self._lines.get(client)
@@ -191,12 +211,12 @@ class WireQueue:
         line.handed_out += 1
         line.handed_out_bytes += item.size_bytes
         self.client = line.client
-        if not line.is_open:
+        if not line.openers:
             self._forget_unused(line)
         return item
 
     def _forget_unused(self, line: WireLine) -> None:
         with self._lock:
-            is_used = line.is_open or line.pushed > line.handed_out
+            is_used = line.openers or line.pushed > line.handed_out
             if not is_used and self._lines.get(line.client) is line:
                 del self._lines[line.client]

@@ -77,6 +77,6 @@ def start_patched() -> Beside:
     return Beside(str(TESTS / "run_patched.py"), "-m", "crosses_threads and not slow")
 
 
-def start_apart(name: str) -> Beside:
-    """One of the groups that are `APART`."""
-    return Beside("-m", "pytest", *(str(TESTS / path) for path in APART[name]))
+def start_apart(name: str, markexpr: str) -> Beside:
+    """One of the groups that are `APART`, of which this expression selects by marker."""
+    return Beside("-m", "pytest", "-m", markexpr, *(str(TESTS / path) for path in APART[name]))

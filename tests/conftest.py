@@ -17,7 +17,7 @@ import pytest
 
 from pygase_gevent.protocol import session
 from pygase_gevent.protocol.netcode import sealing
-from tests.beside import APART, Beside, start_apart, start_patched
+from tests.beside import APART, TESTS, Beside, start_apart, start_patched
 
 pytest_plugins = "pygase_gevent.testing.plugin"  # as the entry point does where it is installed
 
@@ -42,7 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[REAL_STDERR] = os.dup(2)  # while a test runs, 2 is pytest's
     if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
         # Hundreds of processes are started here, and each would compile all that it imports.
-        config.stash[BYTECODE] = tempfile.TemporaryDirectory()
+        config.stash[BYTECODE] = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         os.environ["PYTHONPYCACHEPREFIX"] = config.stash[BYTECODE].name
 
 
@@ -58,7 +58,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if not _looks_beside(item)]
     elif sum(map(_looks_beside, items)) > 1:  # a run of everything
         apart = {path for paths in APART.values() for path in paths}
-        items[:] = [item for item in items if not apart & set(item.path.parts)]
+        items[:] = [item for item in items if not apart & set(item.path.relative_to(TESTS).parts)]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -66,7 +66,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         beside = session.config.stash[BESIDE] = {}
         for item in filter(_looks_beside, session.items):
             name = item.name[:-1].rpartition("[")[2]
-            beside[name] = start_patched() if name == "patched" else start_apart(name)
+            beside[name] = _start_beside(name, session.config.option.markexpr)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -75,6 +75,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     bytecode = config.stash.get(BYTECODE, None)
     if bytecode is not None:
         bytecode.cleanup()
+
+
+def _start_beside(name: str, markexpr: str) -> Beside:
+    return start_patched() if name == "patched" else start_apart(name, markexpr)
 
 
 def _looks_beside(item: pytest.Item) -> bool:

@@ -111,7 +111,8 @@ class Wire:
             self.carry()
 
     def to_server(self, data: bytes, sender: Address) -> tuple[NetcodePeer, int, bytes] | None:
-        return self.server.receive_datagram(data, sender, self.now, self.unix_time)
+        peer = self.server.receive_datagram(data, sender, self.now, self.unix_time)
+        return None if peer is None else (peer, self.server.sequence, self.server.payload)
 
     def _carry_once(self) -> bool:
         carried = False

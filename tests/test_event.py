@@ -269,6 +269,28 @@ class Player:
         return a, client_address
 
 
+class Proxy:
+    """Calls itself the bound method that it stands for, as wrapt's do."""
+
+    def __init__(self, method):
+        self.method = method
+
+    @property
+    def __class__(self):
+        return type(self.method)
+
+    @property
+    def __func__(self):
+        return self.method.__func__
+
+    @property
+    def __self__(self):
+        return self.method.__self__
+
+    def __call__(self, *args, client_address, dt):
+        return args, client_address, dt
+
+
 def gives_by_name(function):
     @functools.wraps(function)
     def wrapper(*args, client_address, **kwargs):
@@ -294,6 +316,7 @@ def gives_by_name(function):
         Player(),
         gives_by_name(lambda a, client_address: None),
         gives_by_name(Player.move).__get__(Player()),
+        Proxy(Player().move),
         functools.partial(lambda a, b, client_address: (a, b, client_address), b=4),
         functools.partial(lambda b, a, client_address: (a, b, client_address), 4),
     ],
@@ -311,3 +334,13 @@ def test_in_the_game_loop_the_library_s_arguments_go_where_they_belong(function)
         else:
             assert handler.call_in_loop(args, {}, *mine.values()) == once
         assert args == given
+
+
+def test_a_method_that_forgot_its_self_can_be_registered_and_fails_when_it_is_called():
+    class Game:
+        def on_ping():  # type: ignore[misc]
+            pass
+
+    handler = Handler(Game().on_ping)
+    with pytest.raises(TypeError, match="takes 0 positional arguments"):
+        handler.call_in_loop([], {}, None, None, 0.1)

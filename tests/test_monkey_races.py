@@ -12,7 +12,7 @@ from native import native_sleep, run_natively
 
 from pygase_gevent.hub.signal import Outcome
 from pygase_gevent.legacy import GameState, GameStateMachine, GameStateStore, store
-from pygase_gevent.legacy.gamestate import GameStateUpdate
+from pygase_gevent.legacy.gamestate import GameStateUpdate, GameStatus
 from tests.conftest import eventually
 
 LIMIT_S = 30.0
@@ -82,6 +82,22 @@ def test_whoever_compares_does_not_undo_what_the_loop_pushes() -> None:
         machine.stop()
         loop.join(LIMIT_S)
         comparing[0].wait(LIMIT_S)
+
+
+def test_nor_does_who_compares_because_of_that_push() -> None:
+    held = GameStateStore()
+    machine = GameStateMachine(held)
+    statuses: list[int] = []
+    machine.time_step = lambda game_state, dt: statuses.append(game_state.game_status)  # type: ignore[method-assign]
+    held.underlying.subscribe(held.sync)
+    loop = machine.run_game_loop_in_thread(0.001)
+    try:
+        eventually(lambda: len(statuses) >= 3)
+    finally:
+        machine.stop()
+        loop.join(LIMIT_S)
+    assert set(statuses) == {GameStatus.get("Active")}
+    assert held.get_game_state().game_status == GameStatus.get("Paused")
 
 
 def test_the_child_of_a_fork_waits_for_no_step() -> None:

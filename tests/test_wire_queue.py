@@ -128,3 +128,44 @@ def test_a_client_that_is_gone_leaves_nothing() -> None:
     queue.close_line(again)
     assert step(queue) == [("a", 0), ("a", 1)]
     assert not queue._lines
+
+
+def test_two_may_have_a_client_s_line_open() -> None:
+    queue = WireQueue(Config())
+    line, same = queue.open_line("a"), queue.open_line("a")
+    assert same is line
+    queue.close_line(line)
+    assert queue.push_to(same, Event("E", 0)) and step(queue) == [("a", 0)]
+    assert queue.push_event(Event("E", 1), "a") and queue.push_to(same, Event("E", 2))
+    assert step(queue) == [("a", 1), ("a", 2)]
+    queue.close_line(same)
+    assert not queue._lines
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize("where", ["_hand_out", "_next_held"])
+def test_what_a_signal_s_handler_interrupts_goes_on(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = WireQueue(Config())
+    lines = [queue.open_line(client) for client in ("a", "b")]
+    for number in range(4):
+        for line in lines:
+            assert queue.push_to(line, Event("E", number))
+    assert step(queue, limit_s=1.0) == [("a", 0), ("b", 0)]
+    with monkeypatch.context() as patch:
+
+        def interrupt(*arguments: object) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(queue, where, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            step(queue)
+        queue.end_step()
+    assert queue.push_to(lines[0], Event("E", 4))
+    handled = step(queue)
+    of_each = {client: [number for whose, number in handled if whose == client] for client in ("a", "b")}
+    lost = {"a": [2, 3, 4] if where == "_hand_out" else [1, 2, 3, 4], "b": [1, 2, 3]}
+    assert of_each == lost
+    for line in lines:
+        assert line.pushed == line.handed_out
+        queue.close_line(line)
+    assert not queue._lines and not queue._held

@@ -125,11 +125,15 @@ class GameStateStore:
             push: does it. Nobody may compare the two stores before both have it: it would be undone.
         """
         with self._lock:
-            push()
             state = self._game_state
+            status = state.game_status
+            state.game_status = int(changes.get("game_status", status))
+            try:
+                push()
+            except BaseException:
+                state.game_status = status
+                raise
             state.time_order = Sqn(state.time_order) + 1
-            if "game_status" in changes:
-                state.game_status = int(changes["game_status"])
             update = GameStateUpdate(state.time_order)
             update.__dict__.update(from_wire(changes))
             self._cache(update)

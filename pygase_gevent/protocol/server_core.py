@@ -196,21 +196,21 @@ class ServerCore:
         """Take one datagram, whoever sent it. Never raises; drops are counted."""
         self._now = now
         self._unix_time = unix_time
-        received = self._netcode.receive_datagram(data, address, now, unix_time)
-        if received is None:
+        netcode = self._netcode
+        netcode_peer = netcode.receive_datagram(data, address, now, unix_time)
+        if netcode_peer is None:
             self._take_netcode_events(now)
             return
-        netcode_peer, sequence, payload = received
         peer = netcode_peer.session
         if not isinstance(peer, ServerPeer) or peer.disconnect_reason is not None:
             self.stats.drops["plain_peer" if peer is None else "closing"] += 1
             return
         session = peer.session
-        session.receive_payload(sequence, payload, now)
+        session.receive_payload(netcode.sequence, netcode.payload, now)
         if session.has_events:
             self._take_session_events(peer, now)
         self._mark_ready(peer)
-        if self._netcode.has_events:  # of a goodbye, which would hold the peer until the next
+        if netcode.has_events:  # of a goodbye, which would hold the peer until the next
             self._take_netcode_events(now)
 
     def datagrams_to_send(self) -> list[tuple[bytes, Address]]:

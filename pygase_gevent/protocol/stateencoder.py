@@ -155,13 +155,14 @@ class StateEncoder:
         self._clock_us = 0
         self._clocks: dict[int, int] = {}  # of the states looked at lately
         self._cache: dict[int, EncodedState] = {}  # for the newest, by view and base in one number
+        self._last_key = -1
+        self._last: EncodedState | None = None  # of the cache, asked for last: most clients want the same
         self._full_blob = b""
         self._full_version = -1
 
     def look(self, now: float) -> int:
         """Take the store's newest state as the one to encode; return its `time_order`."""
-        store: Any = self.store  # compiled, a tuple known as one is made anew when it is read
-        snapshot = store.snapshot
+        snapshot = self.store.snapshot
         if snapshot is self._snapshot:  # as nearly always: each client asks
             return self._newest
         self._snapshot = snapshot
@@ -172,6 +173,7 @@ class StateEncoder:
         if len(self._clocks) > self._config.update_cache_size:
             del self._clocks[next(iter(self._clocks))]
         self._cache.clear()
+        self._last = None
         self.names.publish(now)
         return self._newest
 
@@ -188,6 +190,9 @@ class StateEncoder:
             view: how much of `names` the client knows.
         """
         key = base * (NAME_NUMBERS + 1) + view
+        encoded = self._last
+        if encoded is not None and key == self._last_key:
+            return encoded
         encoded = self._cache.get(key)
         if encoded is None:
             update = None if base == FULL else self.store.merged_update(base, self._newest)
@@ -195,6 +200,7 @@ class StateEncoder:
                 self._encode_full() if update is None else self.encode_changes(base, update.to_dict(), view)
             )
             self._cache[key] = encoded
+        self._last_key, self._last = key, encoded
         return encoded
 
     def encode_changes(self, base: int, changes: dict[str, Any], view: int) -> EncodedState:

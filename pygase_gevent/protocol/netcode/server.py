@@ -73,6 +73,7 @@ class NetcodeServer:
 
     Attributes:
         peers: the connected clients, by address.
+        sequence, payload: of the payload packet that was received last.
         drops: how many datagrams were dropped, by `DropReason`.
     """
 
@@ -91,6 +92,8 @@ class NetcodeServer:
             raise ArgumentError(f"the private key must have {KEY_BYTES} bytes, not {len(private_key)}")
         self.peers: dict[Address, NetcodePeer] = {}
         self.drops: Counter[str] = Counter()
+        self.sequence = 0
+        self.payload = b""
         self._protocol_id = protocol_id
         self._private_key = private_key
         self._config = config
@@ -149,11 +152,12 @@ class NetcodeServer:
 
     def receive_datagram(
         self, data: bytes, address: OpaqueAddress, now: float, unix_time: int
-    ) -> tuple[NetcodePeer, int, bytes] | None:
+    ) -> NetcodePeer | None:
         """Takes a datagram, whatever it holds.
 
         Returns:
-            Peer, sequence and payload of an accepted payload packet; None for anything else.
+            Who sent it, if it is an accepted payload: `sequence` and `payload` are of it then. None for
+            anything else.
         """
         peer = self.peers.get(address)
         if peer is None or not data or data[0] == 0:
@@ -170,7 +174,8 @@ class NetcodeServer:
             peer.last_receive_time = now
             peer.is_confirmed = True
             if peer.is_within_limits(len(data), now):
-                return peer, sequence, body
+                self.sequence, self.payload = sequence, body
+                return peer
             self.drops[DropReason.PEER_LIMIT] += 1
         elif packet_type == _KEEP_ALIVE:
             peer.last_receive_time = now
