@@ -307,6 +307,8 @@ def _parameters_of(function: Callable[..., Any]) -> Sequence[inspect.Parameter]:
         return list(inspect.signature(function).parameters.values())
     except (ValueError, TypeError):  # some builtins tell no signature, and a method without a self has none
         return []
+    except SystemError:  # CPython 3.11 parses those of builtins, and mistakes the depth where two threads do
+        return []  # none takes an argument of the library's
 
 
 def _keywords_taken(parameters: Sequence[inspect.Parameter]) -> tuple[bool, frozenset[str]]:

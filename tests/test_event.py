@@ -344,3 +344,13 @@ def test_a_method_that_forgot_its_self_can_be_registered_and_fails_when_it_is_ca
     handler = Handler(Game().on_ping)
     with pytest.raises(TypeError, match="takes 0 positional arguments"):
         handler.call_in_loop([], {}, None, None, 0.1)
+
+
+def test_a_builtin_can_be_registered_while_another_thread_parses(monkeypatch):
+    def signature(function):
+        raise SystemError("AST constructor recursion depth mismatch (before=91, after=94)")
+
+    monkeypatch.setattr("inspect.signature", signature)
+    handler = Handler(max)
+    assert handler([1, 2], {}, {"client_address": None}) == 2
+    assert handler.call_in_loop([1, 2], {}, None, None, 0.1) == 2
