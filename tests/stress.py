@@ -17,7 +17,7 @@ import time
 import traceback
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import gevent
 from gevent import monkey
@@ -33,16 +33,12 @@ from pygase_gevent import (
     QueueFullError,
     Server,
 )
-from tests.native import native_sleep, switching_often
+from tests.native import native_sleep, run_natively, switching_often
 
 LIMIT_S = 60.0
 PATIENT = Config(blocked_hub_s=10.0)
 """Eight threads compute here, and a hub waits for its turn."""
 DELIVERIES = {f"FROM{thread}": Delivery.RELIABLE_ORDERED for thread in range(64)}
-_native_start = cast(
-    "Callable[[Callable[..., None], tuple[Any, ...]], int]",
-    monkey.get_original("_thread", "start_new_thread"),
-)
 
 
 class World:
@@ -163,7 +159,7 @@ def main(count: int = 8, calls: int = 10_000) -> None:
             if is_patched and with_hub:
                 threading.Thread(target=caller.run).start()
             else:
-                _native_start(run_with_hub if with_hub else caller.run, (caller,) if with_hub else ())
+                run_natively(*((run_with_hub, caller) if with_hub else (caller.run,)))
         wait_for(lambda: all(caller.is_done for caller in callers), "the callers")
     for caller in callers:
         if caller.error is not None:

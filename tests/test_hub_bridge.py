@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import gevent
 import gevent.event
 import pytest
-from native import native_sleep, run_natively
+from native import native_sleep, run_natively, switching_often
 
 from pygase_gevent.config import Config
 from pygase_gevent.errors import NotRunningError, QueueFullError, WaitTimeoutError
@@ -62,10 +61,8 @@ def other() -> Iterator[OtherHub]:
 
 
 @crosses_threads
-def test_each_posters_order_is_kept(other: OtherHub, request: pytest.FixtureRequest) -> None:
-    before = sys.getswitchinterval()
-    request.addfinalizer(lambda: sys.setswitchinterval(before))
-    sys.setswitchinterval(1e-6)
+@switching_often()
+def test_each_posters_order_is_kept(other: OtherHub) -> None:
     arrived: list[tuple[int, int]] = []
 
     def post(poster: int) -> None:

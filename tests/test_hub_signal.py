@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import signal as signals
-import sys
 
 import gevent
 import gevent.event
 import pytest
-from native import native_sleep, run_natively
+from native import native_sleep, run_natively, switching_often
 
 from pygase_gevent.errors import LocalError, WaitTimeoutError
 from pygase_gevent.hub.signal import Outcome, Signal, hub_of_this_thread
@@ -141,11 +140,9 @@ def test_a_thread_without_a_hub_waits_natively_and_makes_none() -> None:
 
 
 @crosses_threads
-def test_no_wake_up_is_lost_between_two_threads(request: pytest.FixtureRequest) -> None:
+@switching_often()
+def test_no_wake_up_is_lost_between_two_threads() -> None:
     """Two sides that take turns: one lost wake-up and they stand."""
-    before = sys.getswitchinterval()
-    request.addfinalizer(lambda: sys.setswitchinterval(before))
-    sys.setswitchinterval(1e-6)
     ping, pong = Flag(), Flag()
 
     def answer() -> bool:

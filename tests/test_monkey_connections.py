@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-import sys
 import threading
+
+from native import switching_often
 
 from pygase_gevent.legacy import GameStateStore, Server
 
@@ -53,23 +54,19 @@ def test_a_native_client_at_the_address_of_one_of_the_stand_in() -> None:
     assert below.sent == [("X", (HOST, 1), True), ("Y", (HOST, 1), False), ("Z", (HOST, 1), True)]
 
 
+@switching_often()
 def test_two_threads_get_the_same_connections() -> None:
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        for _ in range(60):
-            server, got = server_on(Below((HOST, number) for number in range(40))), list[object]()
-            barrier = threading.Barrier(2)
+    for _ in range(60):
+        server, got = server_on(Below((HOST, number) for number in range(40))), list[object]()
+        barrier = threading.Barrier(2)
 
-            def look(server=server, got=got, barrier=barrier) -> None:
-                barrier.wait(LIMIT_S)
-                got.append(server.connections[HOST, 1])
+        def look(server=server, got=got, barrier=barrier) -> None:
+            barrier.wait(LIMIT_S)
+            got.append(server.connections[HOST, 1])
 
-            threads = [threading.Thread(target=look) for _ in range(2)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join(LIMIT_S)
-            assert got == [server.connections[HOST, 1]] * 2
-    finally:
-        sys.setswitchinterval(interval)
+        threads = [threading.Thread(target=look) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(LIMIT_S)
+        assert got == [server.connections[HOST, 1]] * 2

@@ -100,8 +100,7 @@ class Environment:
 
     def watchdog(self, config: Config) -> Watchdog:
         """Looks after the calling thread's hub; see `Watchdog`."""
-        is_real = type(self) is Environment  # then without the way over `now`: each event looks at the clock
-        return Watchdog(config, _monotonic if is_real else self.now, _MONITOR)
+        return Watchdog(config, _monotonic, _MONITOR)
 
     def open_udp(self, *, bind: Address | None, family: int | None = None, config: Config) -> UdpSocket:
         """Opens a UDP socket in the calling thread's hub; see `UdpSocket`."""

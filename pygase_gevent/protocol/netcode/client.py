@@ -115,7 +115,7 @@ class NetcodeClient:
         self._replay = ReplayWindow(config.replay_window)
         self._response_body = b""
         self.last_receive_time = self._last_send_time = now
-        self._addresses: tuple[Address, ...] = ()
+        self._addresses: tuple[OpaqueAddress, ...] = ()
         self._address_index = 0
         self._outgoing: list[tuple[bytes, OpaqueAddress]] = []
         valid_token = _valid_token(token)
