@@ -22,6 +22,7 @@ _DEFAULT_CONFIG: Final = Config()
 
 _LIBRARY_NAMES: Final = ("client_address", "game_state", "dt")
 """Keyword arguments that only the library gives to a handler; from the wire they are dropped."""
+_ADDRESS_ONLY: Final = ("client_address",)
 
 
 class Delivery(enum.Enum):
@@ -189,13 +190,7 @@ class Handler:
         """The same with all of the library's arguments, as the game loop has them: once for each event."""
         places = self._places
         if places is not None and not kwargs and len(args) == places[0]:
-            ordered = args.copy()
-            for name in places[1]:
-                if name == "client_address":
-                    ordered.append(client_address)
-                else:
-                    ordered.append(game_state if name == "game_state" else dt)
-            return self.function(*ordered)
+            return _call_in_places(self.function, args, places[1], client_address, game_state, dt)
         given = _without_library_names(kwargs)
         if self._takes_client_address:
             given["client_address"] = client_address
@@ -246,6 +241,31 @@ class UniversalEventHandler:
         if handler is None:
             raise ArgumentError(f"no handler is registered for events of type {event.type!r}")
         return handler(event.handler_args, event.handler_kwargs, library_kwargs)
+
+
+def _call_in_places(
+    function: Callable[..., Any],
+    args: list[Any],
+    library_names: tuple[str, ...],
+    client_address: object,
+    game_state: object,
+    dt: float,
+) -> Any:
+    """Call a function whose last arguments are the library's."""
+    count = len(args)
+    if library_names == _ADDRESS_ONLY and 0 < count < 4:  # as most are; compiled, there is no tuple then
+        if count == 1:
+            return function(args[0], client_address)
+        if count == 2:
+            return function(args[0], args[1], client_address)
+        return function(args[0], args[1], args[2], client_address)
+    ordered = args.copy()
+    for name in library_names:
+        if name == "client_address":
+            ordered.append(client_address)
+        else:
+            ordered.append(game_state if name == "game_state" else dt)
+    return function(*ordered)
 
 
 def _without_library_names(kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ from pygase_gevent.hub.watchdog import Watchdog
 from pygase_gevent.loop_events import LoopEvents
 from pygase_gevent.outbox import Outbox, OutgoingMessage
 from pygase_gevent.protocol.address import Address
-from pygase_gevent.protocol.session import MessageKind, ReceivedMessage, Session
+from pygase_gevent.protocol.session import EventSink, MessageKind, ReceivedMessage, Session
 from pygase_gevent.runners import HandlerRunners
 from pygase_gevent.wire_queue import WireLine
 
@@ -56,7 +56,7 @@ class EventWire(Protocol):
         """
 
 
-class Exchange:
+class Exchange(EventSink):
     """Events, calls and handlers of one connection.
 
     Args:
@@ -203,7 +203,9 @@ class Exchange:
         if self._session is not None and self._session is not session:
             self._calls.interrupt(ConnectionLostError(f"the session with the {self.label} was replaced"))
             self._waiting_calls.clear()
+            self._session.event_sink = None
         self._session = session
+        session.event_sink = self
         self.outbox.bind(session)
         self._queue.bind(session.next_message)
 
@@ -216,6 +218,8 @@ class Exchange:
         self.outbox.clear()
         self.outbox.bind(None)
         self._queue.bind(None)
+        if self._session is not None:
+            self._session.event_sink = None
         self._session = None
 
     @property
@@ -243,6 +247,23 @@ class Exchange:
             else:
                 self._queue.wake()
 
+    def take_event(self, body: bytes, event_type: str) -> bool:
+        """What `_feed_loop` does with an event that nothing waits before and only the game loop handles."""
+        events, line = self._loop_events, self._line
+        if (
+            line is None
+            or events is None
+            or not self._queue.is_idle
+            or self._handlers.has_event_type(event_type)
+            or not events.handlers.has_event_type(event_type)
+        ):
+            return False
+        try:
+            return events.push_to(line, Event.from_bytes(body, self._config, event_type))
+        except DecodeError:
+            self.counters.drop("malformed_event")
+            return True
+
     def _take_calls(self, session: Session) -> None:
         while (message := session.next_call()) is not None:
             if message.kind is MessageKind.RESULT:
@@ -258,12 +279,12 @@ class Exchange:
     def _feed_loop(self, session: Session, events: LoopEvents, line: WireLine) -> None:
         """Events that only the game loop handles need no greenlet: up to the first that needs more."""
         handlers, config = self._handlers, self._config
-        for _ in range(config.max_wire_events_per_client):
+        for _number in range(config.max_wire_events_per_client):
             message = session.next_message()
             if message is None:
                 return
             try:
-                event_type = Event.peek_type(message.body, config)
+                event_type = message.event_type or Event.peek_type(message.body, config)
                 if handlers.has_event_type(event_type):
                     self._queue.put_back(partial(self._handle_event, message))
                     break
@@ -313,7 +334,7 @@ class Exchange:
         """Runs in a runner, or in `pump`."""
         body, config, wire = message.body, self._config, self.event_wire
         try:
-            event_type = Event.peek_type(body, config)
+            event_type = message.event_type or Event.peek_type(body, config)
             handler = self._handlers.find(event_type)
             is_repeated = wire is not None and self._wants_event(event_type)
             if handler is None and not is_repeated:  # not worth decoding

@@ -13,7 +13,6 @@ the socket is emptied: the kernel's own buffer holds no more than some hundred d
 from __future__ import annotations
 
 import logging
-from collections import deque
 from typing import Any, Final
 
 from pygase_gevent.config import Config
@@ -56,7 +55,7 @@ class NetworkLoop:
         self._core_timer: Timer = environment.timer(self._core_came_due)
         self._core_timer_at: float | None = None
         self._catch_up_until = 0.0
-        self._arrived: deque[tuple[bytes, OpaqueAddress]] = deque()
+        self._arrived: list[tuple[bytes, OpaqueAddress]] = []
         self._receiver: Any = None
         self._arrivals = 0
         self._arrivals_since = environment.now()
@@ -174,27 +173,30 @@ class NetworkLoop:
     def _receive(self, socket: UdpSocket, until: float) -> bool:
         """Give datagrams to the core, one batch and no longer than `until`; whether there were any."""
         environment, config = self.environment, self.config
-        arrived = self._arrived
+        arrived, self._arrived = self._arrived, []
         is_fresh = not arrived
         if is_fresh:
-            arrived.extend(socket.receive_batch(config.receive_batch, config.receive_batch_s))
+            arrived = socket.receive_batch(config.receive_batch, config.receive_batch_s)
         if not arrived:
             self.is_behind = False
             return False
         now, unix_time = environment.now(), environment.unix_time()
         count = 0
-        while arrived:
-            data, address = arrived.popleft()
-            count += 1
-            try:
-                self.receive_datagram(data, address, now, unix_time)
-            except Exception:
-                logger.exception("a datagram of %s failed; this is a bug in pygase_gevent", address)
-            now = environment.now()
-            if now >= until:
-                break
+        try:
+            for data, address in arrived:
+                count += 1
+                try:
+                    self.receive_datagram(data, address, now, unix_time)
+                except Exception:
+                    logger.exception("a datagram of %s failed; this is a bug in pygase_gevent", address)
+                now = environment.now()
+                if now >= until:
+                    break
+        finally:
+            if count < len(arrived):
+                self._arrived = arrived[count:] + self._arrived  # more may have come while a log was written
         # Of a rest that was taken beforehand the kernel may have more.
-        self.is_behind = bool(arrived) or not is_fresh or count >= config.receive_batch
+        self.is_behind = bool(self._arrived) or not is_fresh or count >= config.receive_batch
         self.take_arrivals(now)
         self._arrivals += count
         elapsed = now - self._arrivals_since

@@ -237,8 +237,7 @@ class ServerLoop(NetworkLoop):
         try:
             for client in self._clients.by_name.values():
                 if self._pusher.sweep(client, now):
-                    is_touched = client in touched
-                    touched.pop(client, None)
+                    is_touched = touched.pop(client, False) is None
                     flushed = self._flush_in_slice(client, now, flushed, is_touched)
             is_whole = True
         except Exception:

@@ -86,7 +86,7 @@ def scalar_arguments(data: bytes) -> list[Any] | None:
     values: list[Any] = []
     at += 1
     size -= 1
-    for _ in range(count):
+    for _number in range(count):  # compiled, each value of a plain `_` is made an object
         if at >= size:
             return None
         first = data[at]

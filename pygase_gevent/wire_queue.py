@@ -37,6 +37,8 @@ class WireLine:
         "openers",
         "pushed",
         "pushed_bytes",
+        "pushed_unlocked",
+        "pushed_unlocked_bytes",
         "served_in",
     )
 
@@ -49,8 +51,20 @@ class WireLine:
         """The last step in which an item of this client was handed out."""
         self.pushed = 0  # ever; changed with the queue's lock
         self.pushed_bytes = 0
+        self.pushed_unlocked = 0  # besides; changed by the one opener that there is
+        self.pushed_unlocked_bytes = 0
         self.handed_out = 0  # ever; changed by who takes
         self.handed_out_bytes = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many items are under way."""
+        return self.pushed + self.pushed_unlocked - self.handed_out
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of them."""
+        return self.pushed_bytes + self.pushed_unlocked_bytes - self.handed_out_bytes
 
 
 class WireQueue:
@@ -103,9 +117,20 @@ class WireQueue:
             return self._push_event(self._line_of(client), event)
 
     def push_to(self, line: WireLine, event: Event) -> bool:
-        """The same, to a line that is open."""
-        with self._lock:
-            return self._push_event(line, event)
+        """The same, to a line that its opener has open.
+
+        Nearly always there is one opener, with one thread, and what it alone counts needs no lock.
+        """
+        if line.openers != 1:
+            with self._lock:
+                return self._push_event(line, event)
+        if not self._has_room(line, event):
+            return False
+        # Counted first: if `_count_anew` comes in between, this counts as through, and none is left for ever.
+        line.pushed_unlocked += 1
+        line.pushed_unlocked_bytes += event.size_bytes
+        self._arrived.append((line, event))
+        return True
 
     def push_call(self, call: WireCall, client: object) -> bool:
         """Queue a call; whether there was room, which is twice as much as for events."""
@@ -166,9 +191,9 @@ class WireQueue:
         with self._lock:
             for line in self._lines.values():
                 held = line.held or ()
-                line.handed_out = line.pushed - len(held)
-                line.handed_out_bytes = line.pushed_bytes - sum(item.size_bytes for item in held)
-            for line, item in self._arrived:
+                line.handed_out += line.waiting - len(held)
+                line.handed_out_bytes += line.waiting_bytes - sum(item.size_bytes for item in held)
+            for line, item in self._arrived.copy():
                 line.handed_out -= 1
                 line.handed_out_bytes -= item.size_bytes
             self._turns = deque(line for line in self._lines.values() if line.held)
@@ -181,13 +206,16 @@ class WireQueue:
             line = self._lines[client] = WireLine(client)
         return line
 
+    def _has_room(self, line: WireLine, event: Event) -> bool:
+        waiting = line.waiting
+        return not waiting or (
+            len(self._arrived) + self._held < self._max_events
+            and (waiting < self._max_events_per_client or line.client is None)
+            and line.waiting_bytes + event.size_bytes <= self._max_bytes
+        )
+
     def _push_event(self, line: WireLine, event: Event) -> bool:
-        waiting = line.pushed - line.handed_out
-        if waiting and (
-            len(self._arrived) + self._held >= self._max_events
-            or (waiting >= self._max_events_per_client and line.client is not None)
-            or line.pushed_bytes - line.handed_out_bytes + event.size_bytes > self._max_bytes
-        ):
+        if not self._has_room(line, event):
             return False
         line.pushed += 1
         line.pushed_bytes += event.size_bytes
@@ -217,6 +245,6 @@ class WireQueue:
 
     def _forget_unused(self, line: WireLine) -> None:
         with self._lock:
-            is_used = line.openers or line.pushed > line.handed_out
+            is_used = line.openers or line.waiting > 0
             if not is_used and self._lines.get(line.client) is line:
                 del self._lines[line.client]

@@ -311,6 +311,10 @@ def gives_by_name(function):
         lambda a, client_address="mine", /: (a, client_address),
         lambda client_address="mine", /, dt=None: (client_address, dt),
         lambda a, b=0: (a, b),
+        lambda a, b, client_address: (a, b, client_address),
+        lambda a, b, c, client_address: (a, b, c, client_address),
+        lambda a, b, c, d, client_address: (a, b, c, d, client_address),
+        lambda client_address: client_address,
         Player().move,
         Player.meet,
         Player(),
@@ -324,7 +328,7 @@ def gives_by_name(function):
 def test_in_the_game_loop_the_library_s_arguments_go_where_they_belong(function):
     handler = Handler(function)
     mine = {"client_address": ("127.0.0.1", 7), "game_state": "state", "dt": 0.5}
-    for args in ([1], [1, 2], []):
+    for args in ([1], [1, 2], [], [1, 2, 3], [1, 2, 3, 4]):
         given = list(args)
         try:
             once = handler(args, {}, mine)

@@ -93,6 +93,14 @@ def test_bad_tables_are_refused(names: object) -> None:
     assert not known.receive(0, pack([b"x"] * 129))
 
 
+def test_the_type_of_a_number_is_known_where_an_event_may_have_it() -> None:
+    names = [b"A", b"a type of 20 letters", b"\xff"]
+    for max_bytes, second in ((64, "a type of 20 letters"), (19, "")):
+        known = KnownEventNames(Config(max_event_type_bytes=max_bytes))
+        assert known.receive(0, pack(names[:1])) and known.receive(0, pack(names))
+        assert [known.type_of(number) for number in range(3)] == ["A", second, ""]
+
+
 def test_unknown_numbers_and_bad_tables_are_counted_and_dropped() -> None:
     pair = Pair(link=LinkConditions(delay_s=0.02))
     pair.run(0.5)

@@ -45,7 +45,7 @@ class World:
     def send(self, now: float, *, bulk: int = 0, eliciting: bool = True) -> Cargo:
         cargo = Cargo()
         self.recovery.packet_sent(
-            SentPacket(len(self.cargo), now, bulk or 100, bulk, eliciting, bulk > 0, [cargo])
+            SentPacket(len(self.cargo), now, bulk or 100, bulk, eliciting, bulk > 0, cargo)
         )
         self.cargo.append(cargo)
         return cargo

@@ -12,12 +12,13 @@ from session_pair import LinkConditions, Pair, Side, latencies, number_body, per
 
 from pygase_gevent.config import Config
 from pygase_gevent.errors import ArgumentError, MessageTooLargeError, QueueFullError
-from pygase_gevent.event import Delivery
+from pygase_gevent.event import Delivery, Event
 from pygase_gevent.gamestate import GameState, GameStateStore, GameStateUpdate
 from pygase_gevent.protocol.frame_writer import encode_header, encode_names, encode_state_ack
-from pygase_gevent.protocol.layout import MASK_ONES_64, FrameType
+from pygase_gevent.protocol.layout import MASK_ONES, FrameType
 from pygase_gevent.protocol.session import (
     CloseReceived,
+    EventSink,
     MessageKind,
     Session,
     SessionStats,
@@ -855,7 +856,7 @@ def test_a_steady_payload_is_taken_as_one_with_the_same_frames_in_another_order(
             store.push_update(GameStateUpdate(0, x=step))
         newest = len(sent[0]) - 1
         largest = randomness.choice((newest, newest, newest - 1, newest + 3, 0))
-        header = encode_header(max(largest, 0), MASK_ONES_64, 0.003)
+        header = encode_header(max(largest, 0), MASK_ONES, 0.003)
         state_ack = encode_state_ack(randomness.choice((step - 1, step - 1, step - 2, 0xFF_FFFF)))
         named = bytes((0x8C, 4, randomness.choice((0, 1, 5)))) + b"\x91\x07\x80"
         event = msgpack.packb(["X", [1], {}])
@@ -885,3 +886,43 @@ def test_a_steady_payload_is_taken_as_one_with_the_same_frames_in_another_order(
     bodies = [[message.body for message in iter(session.next_message, None)] for session in sessions]
     assert bodies[0] == bodies[1]
     assert figures[0]["messages_received"] > 20
+
+
+class Sink(EventSink):
+    def __init__(self) -> None:
+        self.taken: list[tuple[bytes, str]] = []
+        self.is_full = False
+
+    def take_event(self, body: bytes, event_type: str) -> bool:
+        if not self.is_full:
+            self.taken.append((body, event_type))
+        return not self.is_full
+
+
+def test_a_sink_is_asked_for_events_of_known_types_that_none_waits_before() -> None:
+    session = Session(config=Config(), is_server=True, now=0.0)
+    session.event_sink = sink = Sink()
+    session.attach(0.0)
+    session.send_payloads(0.3, lambda payload: 0)
+    told = b"\x00" + encode_names(FrameType.EVENT_NAMES, 0, msgpack.packb([b"MOVE"]))
+    session.receive_payload(0, told, 0.3)
+    rest, unnamed = b"\x91\x07\x80", msgpack.packb(["MOVE", [8], {}])
+    named = bytes((0x8C, 1 + len(rest), 0)) + rest
+    head = encode_header(0, MASK_ONES, 0.0) + encode_state_ack(0)
+
+    def receive(sequence: int, message: bytes) -> None:
+        session.receive_payload(sequence, head + message, 0.3 + sequence / 40)
+
+    body = Event("MOVE", 7).to_bytes()
+    receive(1, named)
+    assert sink.taken == [(body, "MOVE")] and not session.has_messages
+    sink.is_full = True
+    receive(2, named)  # refused, so it waits
+    sink.is_full = False
+    receive(3, named)  # behind the one that waits
+    receive(4, b"\x80" + bytes((len(unnamed),)) + unnamed)
+    waiting = [(message.body, message.event_type) for message in iter(session.next_message, None)]
+    assert waiting == [(body, "MOVE"), (body, "MOVE"), (unnamed, "")]
+    receive(5, named)
+    assert len(sink.taken) == 2 and not session.has_messages
+    assert session.stats.messages_received == 5 and not session.stats.drops

@@ -11,9 +11,9 @@ from math import inf
 from typing import Final
 
 from pygase_gevent.config import Config
+from pygase_gevent.protocol.layout import MASK_ONES, ONES_64
 
 MASK_BITS: Final = 64
-_ONES: Final = 0xFFFF_FFFF_FFFF_FFFF
 
 
 class ReceivedPackets:
@@ -22,6 +22,7 @@ class ReceivedPackets:
     Attributes:
         largest: largest received sequence, -1 before the first.
         mask: bit i stands for `largest - 1 - i`. Sequences below 0 do not exist and count as received.
+            Signed: without gaps it is -1.
         ack_deadline: when an acknowledgement must leave; infinity when nothing asks for one.
         next_send_at: when a packet leaves anyway, as far as the rate of those before tells; 0 if it does not.
     """
@@ -46,7 +47,7 @@ class ReceivedPackets:
         self._largest_at = 0.0
         self._eliciting = 0
         self.largest = -1
-        self.mask = _ONES
+        self.mask = MASK_ONES
         self.ack_deadline = inf
 
     def is_too_old(self, sequence: int) -> bool:
@@ -64,18 +65,18 @@ class ReceivedPackets:
         """A payload was taken. One that leaves or fills a gap is acknowledged at once (13.2.1)."""
         is_in_order = True
         shift = sequence - self.largest
-        if shift == 1 and self.mask == _ONES:  # nearly always
+        if shift == 1 and self.mask == MASK_ONES:  # nearly always
             self.largest = sequence
             self._largest_at = now
         elif shift > 0:
             is_in_order = shift == 1
             # A first payload has shifted in a one for sequence -1, which does not exist.
-            self.mask = (self.mask << shift | 1 << (shift - 1)) & _ONES if shift <= MASK_BITS else 0
+            self.mask = _signed_64(self.mask << shift | 1 << (shift - 1)) if shift <= MASK_BITS else 0
             self.largest = sequence
             self._largest_at = now
         elif -shift <= MASK_BITS and shift:
             is_in_order = False
-            self.mask |= 1 << (-shift - 1)
+            self.mask = _signed_64(self.mask | 1 << (-shift - 1))
         if not is_ack_eliciting:
             return
         self._eliciting += 1
@@ -97,3 +98,8 @@ class ReceivedPackets:
         """An acknowledgement of everything recorded has left."""
         self._eliciting = 0
         self.ack_deadline = inf
+
+
+def _signed_64(mask: int) -> int:
+    mask &= ONES_64
+    return mask - (1 << MASK_BITS) if mask >> (MASK_BITS - 1) else mask

@@ -10,7 +10,7 @@ from pygase_gevent.protocol.acks import ReceivedPackets
 from pygase_gevent.protocol.congestion import CongestionWindow, Pacer
 from pygase_gevent.protocol.frame_writer import encode_header
 from pygase_gevent.protocol.packet import PacketBuilder
-from pygase_gevent.protocol.recovery import Carried, Recovery, RoundTrip, SentPacket
+from pygase_gevent.protocol.recovery import Carried, CarriedTogether, Recovery, RoundTrip, SentPacket
 from pygase_gevent.protocol.stats import SessionStats
 
 PING: Final = b"\x01"
@@ -142,8 +142,10 @@ class Connection:
             self._pacer.packet_sent(size)
         if packet.is_ack_eliciting or packet.items:
             bulk_bytes = size if is_bulk else 0
+            items = packet.items
+            carried = (items[0] if len(items) == 1 else CarriedTogether(items)) if items else None
             self.recovery.packet_sent(
-                SentPacket(sequence, now, size, bulk_bytes, packet.is_ack_eliciting, more_bulk, packet.items)
+                SentPacket(sequence, now, size, bulk_bytes, packet.is_ack_eliciting, more_bulk, carried)
             )
         else:
             self.recovery.sequence_sent(sequence)
@@ -154,7 +156,7 @@ class Connection:
         payload = self._header(now) + frame
         size = len(payload)
         sequence = self._send(payload, send, now, True)
-        self.recovery.packet_sent(SentPacket(sequence, now, size, 0, True, False, [carried]))
+        self.recovery.packet_sent(SentPacket(sequence, now, size, 0, True, False, carried))
         return size
 
     def _header(self, now: float) -> bytes:

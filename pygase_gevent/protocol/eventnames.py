@@ -15,12 +15,12 @@ from pygase_gevent.protocol.frames import MessageFrame
 from pygase_gevent.protocol.layout import EVENT, NAME_NUMBERS, NAMED_EVENT, FrameType
 from pygase_gevent.protocol.packet import PacketBuilder
 from pygase_gevent.protocol.telling import TableSender
-from pygase_gevent.shortforms import head_for, head_of, type_in
+from pygase_gevent.shortforms import first_text, head_for, head_of, type_in
 
 _MAX_SHARED: Final = 64
 _MAX_SHARED_BYTES: Final = 1024
 """Few and short sequences of types are shared, for they stay when those are gone who told of them."""
-_known_heads: dict[tuple[bytes, ...], tuple[bytes, ...]] = {}
+_known: dict[tuple[int, tuple[bytes, ...]], tuple[tuple[bytes, ...], tuple[str, ...]]] = {}
 
 
 class EventNamesSender:
@@ -79,7 +79,9 @@ class KnownEventNames:
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self._max_type_bytes = config.max_event_type_bytes
         self._heads: tuple[bytes, ...] = ()
+        self._types: tuple[str, ...] = ()
 
     def receive(self, first: int, data: bytes) -> bool:
         """Take types from the number `first` on; those that are known already are passed over.
@@ -102,11 +104,12 @@ class KnownEventNames:
                 return False
             new.append(head_for(name))
         heads = (*known, *new)
+        types = (*self._types, *map(self._text_of, new))
         if sum(map(len, heads)) <= _MAX_SHARED_BYTES:
-            if len(_known_heads) >= _MAX_SHARED:
-                _known_heads.clear()
-            heads = _known_heads.setdefault(heads, heads)
-        self._heads = heads
+            if len(_known) >= _MAX_SHARED:
+                _known.clear()
+            heads, types = _known.setdefault((self._max_type_bytes, heads), (heads, types))
+        self._heads, self._types = heads, types
         return True
 
     def restore(self, frames: list[MessageFrame]) -> bool:
@@ -124,3 +127,13 @@ class KnownEventNames:
         """An encoded event, given the number of its type and the rest; empty if the number is not known."""
         heads = self._heads
         return heads[number] + rest if number < len(heads) else b""
+
+    def type_of(self, number: int) -> str:
+        """The event type of a number that is known; empty if it is none that an event may have."""
+        return self._types[number]
+
+    def _text_of(self, head: bytes) -> str:
+        try:
+            return first_text(head, 3, self._max_type_bytes)
+        except DecodeError:
+            return ""

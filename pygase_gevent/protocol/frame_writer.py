@@ -16,11 +16,12 @@ from pygase_gevent.protocol.layout import (
     HEADER_16_LAYOUT,
     HEADER_32_LAYOUT,
     HEADER_64_LAYOUT,
-    MASK_ONES_64,
+    MASK_ONES,
     MASK_ONES_ABOVE_16,
     MASK_ONES_ABOVE_32,
     MAX_ACK_DELAY_STEPS,
     NAMES_LAYOUT,
+    ONES_64,
     ORDERED,
     RELIABLE,
     STATE_ACK_LAYOUT,
@@ -57,7 +58,7 @@ def encode_header(largest: int, mask: int, delay_s: float) -> bytes:
         delay = MAX_ACK_DELAY_STEPS
     flags = (delay & 0x1F) << 3 | 0x01
     delay >>= 5
-    if mask == MASK_ONES_64:  # as nearly always
+    if mask == MASK_ONES:  # as nearly always
         return (flags | delay << 8 | (largest & 0xFF_FFFF) << 16).to_bytes(5, "little")
     low, high = largest & 0xFFFF, largest >> 16 & 0xFF
     if mask & MASK_ONES_ABOVE_16 == MASK_ONES_ABOVE_16:
@@ -165,7 +166,7 @@ def encode_clock_request(number: int) -> bytes:
 def encode_clock_answer(number: int, clock_us: int, hold_us: int) -> bytes:
     """The answer to it."""
     hold_us = min(hold_us, 0xFFFF_FFFF)
-    return CLOCK_ANSWER_LAYOUT.pack(FrameType.CLOCK_ANSWER, number & 0xFFFF, clock_us & MASK_ONES_64, hold_us)
+    return CLOCK_ANSWER_LAYOUT.pack(FrameType.CLOCK_ANSWER, number & 0xFFFF, clock_us & ONES_64, hold_us)
 
 
 def encode_close(code: int, text: str, flags: int) -> bytes:

@@ -22,7 +22,7 @@ from pygase_gevent.protocol.layout import (
     HEADER_16_LAYOUT,
     HEADER_32_LAYOUT,
     HEADER_64_LAYOUT,
-    MASK_ONES_64,
+    MASK_ONES,
     MASK_ONES_ABOVE_16,
     MASK_ONES_ABOVE_32,
     NAMED_EVENT,
@@ -299,7 +299,7 @@ def _parse_header(payload: bytes, parsed: Payload) -> int:
     size = _header_size(flags)
     if size == 5:
         parsed.ack_largest = uint24(payload, 2)
-        parsed.ack_mask = MASK_ONES_64
+        parsed.ack_mask = MASK_ONES
         parsed.ack_delay_s = ack_delay_s(flags, payload[1])
         return size
     if size == 7:

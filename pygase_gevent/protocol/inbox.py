@@ -23,13 +23,28 @@ MESSAGE_OVERHEAD_BYTES: Final = 64
 
 
 class ReceivedMessage:
-    """A message for the application."""
+    """A message for the application.
 
-    __slots__ = ("body", "kind")
+    Attributes:
+        kind: what it is.
+        body: its bytes.
+        event_type: of an event, where it is known without a look into the body; else empty.
+    """
 
-    def __init__(self, kind: MessageKind, body: bytes) -> None:
+    __slots__ = ("body", "event_type", "kind")
+
+    def __init__(self, kind: MessageKind, body: bytes, event_type: str) -> None:
         self.kind = kind
         self.body = body
+        self.event_type = event_type
+
+
+class EventSink:
+    """Takes events where they arrive, so that they need not wait in the inbox."""
+
+    def take_event(self, body: bytes, event_type: str) -> bool:
+        """Take an event of a known type, without waiting; False for one that is to wait."""
+        raise NotImplementedError
 
 
 class _OrderedStream:
@@ -111,8 +126,11 @@ class Inbox:
         events = self._events
         if not events:
             return None
-        message = events[0]
-        del events[0]  # compiled, half of what `pop` costs
+        if len(events) == 1:  # compiled, a third of what `del` costs
+            message = events.pop()
+        else:
+            message = events[0]
+            del events[0]
         self._event_bytes -= len(message.body) + MESSAGE_OVERHEAD_BYTES
         return message
 
@@ -149,13 +167,16 @@ class Inbox:
 
     def _take_simple(self, frame: MessageFrame) -> bool:
         """Take an event that has no number, the most frequent of all; False if it is something else."""
-        return frame.delivery == UNRELIABLE and frame.number == NO_NUMBER and self.take_event(frame.body)
+        return frame.delivery == UNRELIABLE and frame.number == NO_NUMBER and self.take_event(frame.body, "")
 
-    def take_event(self, body: bytes) -> bool:
-        """Take an event that has no number, if there is room."""
-        has_room = self._has_event_room(1, len(body) + MESSAGE_OVERHEAD_BYTES)
+    def take_event(self, body: bytes, event_type: str) -> bool:
+        """Take an event that has no number, if there is room; its type, if that is known."""
+        size_bytes = len(body) + MESSAGE_OVERHEAD_BYTES
+        has_room = self._has_event_room(1, size_bytes)
         if has_room:
-            self._deliver(EVENT, body)
+            self._stats.messages_received += 1
+            self._events.append(ReceivedMessage(_KINDS[EVENT], body, event_type))
+            self._event_bytes += size_bytes
         return has_room
 
     def _makes_room(self, frame: MessageFrame) -> bool:
@@ -354,7 +375,7 @@ class Inbox:
 
     def _deliver(self, kind: int, body: bytes) -> None:
         self._stats.messages_received += 1
-        message = ReceivedMessage(_KINDS[kind], body)
+        message = ReceivedMessage(_KINDS[kind], body, "")
         if kind == EVENT:
             self._events.append(message)
             self._event_bytes += len(body) + MESSAGE_OVERHEAD_BYTES

@@ -11,7 +11,7 @@ from pygase_gevent.event import Delivery
 # 24 bits stand as their lowest 16, then their highest 8.
 HEADER_16_LAYOUT: Final = struct.Struct("<BBHBH")
 HEADER_32_LAYOUT: Final = struct.Struct("<BBHBI")
-HEADER_64_LAYOUT: Final = struct.Struct("<BBHBQ")
+HEADER_64_LAYOUT: Final = struct.Struct("<BBHBq")
 TICKET_LAYOUT: Final = struct.Struct("<BIH")
 CLOCK_REQUEST_LAYOUT: Final = struct.Struct("<BH")
 CLOCK_ANSWER_LAYOUT: Final = struct.Struct("<BHQI")
@@ -28,9 +28,11 @@ STREAM_U32_LAYOUT: Final = struct.Struct("<HI")
 FRAGMENT_LAYOUT: Final = struct.Struct("<HHI")
 
 MAX_ACK_DELAY_STEPS: Final = 0x1FFF
-MASK_ONES_64: Final = 0xFFFF_FFFF_FFFF_FFFF
-MASK_ONES_ABOVE_16: Final = 0xFFFF_FFFF_FFFF_0000
-MASK_ONES_ABOVE_32: Final = 0xFFFF_FFFF_0000_0000
+ONES_64: Final = 0xFFFF_FFFF_FFFF_FFFF
+MASK_ONES: Final = -1
+"""Masks of acknowledgements are signed, 64 bits: so the one without gaps is a small number, and cheap."""
+MASK_ONES_ABOVE_16: Final = -0x1_0000
+MASK_ONES_ABOVE_32: Final = -0x1_0000_0000
 
 NAME_NUMBERS: Final = 128
 """Negative numbers from -1 on that stand for keys in a delta; keys that are negative lie so far below."""

@@ -23,8 +23,8 @@ from pygase_gevent.protocol.delivery import MessageSender
 from pygase_gevent.protocol.eventnames import KnownEventNames
 from pygase_gevent.protocol.fragments import TransferScheduler
 from pygase_gevent.protocol.frames import Payload, ack_delay_s, parse_payload, uint24
-from pygase_gevent.protocol.inbox import Inbox, ReceivedMessage
-from pygase_gevent.protocol.layout import FLAG_ACK, MASK_ONES_64, NAMED_EVENT, FrameType, MessageKind
+from pygase_gevent.protocol.inbox import EventSink, Inbox, ReceivedMessage
+from pygase_gevent.protocol.layout import FLAG_ACK, MASK_ONES, NAMED_EVENT, FrameType, MessageKind
 from pygase_gevent.protocol.packet import PacketBuilder
 from pygase_gevent.protocol.roles import ClientRole, Role, ServerRole
 from pygase_gevent.protocol.session_events import (
@@ -42,6 +42,7 @@ from pygase_gevent.protocol.stats import DropReason, SessionStats
 
 __all__ = [
     "CloseReceived",
+    "EventSink",
     "MessageAcked",
     "MessageKind",
     "MessageLost",
@@ -77,6 +78,9 @@ class Session:
         is_server: which side; it decides which frames may come and who asks for the clock.
         now: the time, seconds, monotonic.
         server_clock_us: on the server, its game clock in microseconds, given `now`.
+
+    Attributes:
+        event_sink: what is asked first to take an event that has no number, where no other one waits.
     """
 
     def __init__(
@@ -93,6 +97,7 @@ class Session:
         self._transfers = TransferScheduler(self.stats)
         self._messages = MessageSender(config, self._transfers, self.stats)
         self._inbox = Inbox(config, self.stats)
+        self.event_sink: EventSink | None = None
         self._event_names = KnownEventNames(config)
         self._control = ControlSender(config)
         self._server: ServerRole | None = None
@@ -316,7 +321,7 @@ class Session:
         connection = self._connection
         if sequence <= connection.received.largest:
             return False
-        body = b""
+        body, event_type = b"", ""
         has_event = size > STEADY_BYTES
         if has_event:
             start = STEADY_BYTES + 2
@@ -324,18 +329,28 @@ class Session:
                 return False
             flags = payload[STEADY_BYTES]
             if flags == NAMED_EVENT_FLAGS:
-                body = self._event_names.restored(payload[start], payload[start + 1 :])
+                number = payload[start]
+                body = self._event_names.restored(number, payload[start + 1 :])
+                if body:
+                    event_type = self._event_names.type_of(number)
             elif flags == EVENT_FLAGS:
                 body = payload[start:]
             if not body:
                 return False
         delay_s = ack_delay_s(payload[0], payload[1])
-        if not self._receive_ack(uint24(payload, 2), MASK_ONES_64, delay_s, now):
+        if not self._receive_ack(uint24(payload, 2), MASK_ONES, delay_s, now):
             return False
         server.state.sender.receive_ack(uint24(payload, 6), now)
-        if has_event and not self._inbox.take_event(body):
+        if has_event and not self._take_event(body, event_type):
             return False
         connection.received.record(sequence, has_event, now)
+        return True
+
+    def _take_event(self, body: bytes, event_type: str) -> bool:
+        sink, inbox = self.event_sink, self._inbox
+        if sink is None or not event_type or inbox.has_events or not sink.take_event(body, event_type):
+            return inbox.take_event(body, event_type)
+        self.stats.messages_received += 1
         return True
 
     def _receive(self, sequence: int, payload: bytes, now: float) -> None:

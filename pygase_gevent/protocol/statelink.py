@@ -60,7 +60,8 @@ class StateOutbox(TransferOwner):
         if update is None:
             return
         self._update += 1
-        self._parts.clear()
+        if self._parts:
+            self._parts.clear()
         if update.parts is None:
             self._begin_transfer(update)
             return
@@ -105,8 +106,7 @@ class StateOutbox(TransferOwner):
         parts = self._parts
         if len(parts) != 1 or not parts[0].is_last or self.names.is_due:
             return None
-        part = parts[0]
-        parts.clear()
+        part = parts.pop()
         self._repeatable = part if self.sender.is_path_lossy else None
         return part
 

@@ -110,7 +110,7 @@ LIMITS: dict[str, Limit] = {
     "SessionStats._drops": _few,
     "Recovery._sent": _in_flight,
     "Recovery._recently_lost": lambda config: 64,
-    "SentPacket.items": lambda config: config.max_events_per_packet,
+    "CarriedTogether._items": lambda config: config.max_events_per_packet,
     "ControlSender._clock_answers": _few,
     "ControlSender._tickets": _few,
     "ServerClock._requests": _few,

@@ -31,7 +31,7 @@ from pygase_gevent.protocol.frame_writer import (
     encode_welcome,
 )
 from pygase_gevent.protocol.frames import FULL, Payload, fragment_size, parse_payload
-from pygase_gevent.protocol.layout import MessageKind
+from pygase_gevent.protocol.layout import MASK_ONES, MessageKind
 from pygase_gevent.protocol.session import Session
 from pygase_gevent.protocol.statesync import StateEncoder
 from tests.fuzz.parts_targets import CONFIG, check_limits
@@ -249,16 +249,20 @@ def malicious_payload(source: Source, victim: End, honest: End) -> bytes:
     header = encode_header(-1, 0, 0.0)
     if source.flag():
         largest = victim.sequence - 1 - source.below(4) if source.below(8) else source.number(4)
-        mask = 2**64 - 1 if source.flag() else source.number(8)
+        mask = MASK_ONES if source.flag() else _any_mask(source)
         header = encode_header(max(0, largest), mask, source.number(2) / 1e5)
     return _with_frames(source, header)
+
+
+def _any_mask(source: Source) -> int:
+    return (source.number(8) ^ 1 << 63) - (1 << 63)  # signed, as masks are
 
 
 def any_payload(source: Source) -> bytes:
     """A payload of a peer that nothing was heard of: well-formed, or any bytes."""
     if source.below(4) == 0:
         return source.blob(1200)
-    return _with_frames(source, encode_header(source.number() - 1, source.number(8), 0.0))
+    return _with_frames(source, encode_header(source.number() - 1, _any_mask(source), 0.0))
 
 
 def _with_frames(source: Source, header: bytes) -> bytes:
