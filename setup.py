@@ -94,7 +94,7 @@ def compiled() -> list[Extension]:
     options = {"opt_level": "3", "debug_level": "0", "multi_file": True}  # one file takes twice as long
     modules = mypycify(["--follow-imports=silent", *compiled_modules()], **options)
     for module in modules:
-        module.extra_compile_args += WITHIN
+        module.extra_compile_args = [*module.extra_compile_args, *WITHIN]  # the list is the same for all
     return [*modules, *extensions()]
 
 

@@ -173,28 +173,34 @@ class NetworkLoop:
     def _receive(self, socket: UdpSocket, until: float) -> bool:
         """Give datagrams to the core, one batch and no longer than `until`; whether there were any."""
         environment, config = self.environment, self.config
-        arrived, self._arrived = self._arrived, []
-        is_fresh = not arrived
+        is_fresh = not self._arrived
         if is_fresh:
-            arrived = socket.receive_batch(config.receive_batch, config.receive_batch_s)
-        if not arrived:
+            self._arrived = socket.receive_batch(config.receive_batch, config.receive_batch_s)
+        if not self._arrived:
             self.is_behind = False
             return False
         now, unix_time = environment.now(), environment.unix_time()
+        arrived, self._arrived = self._arrived, []
+        failed: tuple[OpaqueAddress, Exception] | None = None
         count = 0
         try:
             for data, address in arrived:
                 count += 1
                 try:
                     self.receive_datagram(data, address, now, unix_time)
-                except Exception:
-                    logger.exception("a datagram of %s failed; this is a bug in pygase_gevent", address)
+                except Exception as error:
+                    failed = address, error
+                    break
                 now = environment.now()
                 if now >= until:
                     break
         finally:
             if count < len(arrived):
-                self._arrived = arrived[count:] + self._arrived  # more may have come while a log was written
+                self._arrived = arrived[count:]
+        if failed is not None:  # others may run while this is written, and find the rest where it was
+            logger.error(
+                "a datagram of %s failed; this is a bug in pygase_gevent", failed[0], exc_info=failed[1]
+            )
         # Of a rest that was taken beforehand the kernel may have more.
         self.is_behind = bool(self._arrived) or not is_fresh or count >= config.receive_batch
         self.take_arrivals(now)

@@ -58,7 +58,7 @@ class WireLine:
 
     @property
     def waiting(self) -> int:
-        """How many items are under way."""
+        """How many items are under way; less for a moment where another thread looks."""
         return self.pushed + self.pushed_unlocked - self.handed_out
 
     @property
@@ -126,7 +126,6 @@ class WireQueue:
                 return self._push_event(line, event)
         if not self._has_room(line, event):
             return False
-        # Counted first: if `_count_anew` comes in between, this counts as through, and none is left for ever.
         line.pushed_unlocked += 1
         line.pushed_unlocked_bytes += event.size_bytes
         self._arrived.append((line, event))
@@ -189,11 +188,13 @@ class WireQueue:
     def _count_anew(self) -> None:
         """A signal's handler raised in the middle of `next_item`, in a loop that runs once more."""
         with self._lock:
+            # First: what is pushed without the lock meanwhile counts as through then, which does no harm.
+            arrived = self._arrived.copy()
             for line in self._lines.values():
                 held = line.held or ()
                 line.handed_out += line.waiting - len(held)
                 line.handed_out_bytes += line.waiting_bytes - sum(item.size_bytes for item in held)
-            for line, item in self._arrived.copy():
+            for line, item in arrived:
                 line.handed_out -= 1
                 line.handed_out_bytes -= item.size_bytes
             self._turns = deque(line for line in self._lines.values() if line.held)
@@ -208,7 +209,7 @@ class WireQueue:
 
     def _has_room(self, line: WireLine, event: Event) -> bool:
         waiting = line.waiting
-        return not waiting or (
+        return waiting <= 0 or (
             len(self._arrived) + self._held < self._max_events
             and (waiting < self._max_events_per_client or line.client is None)
             and line.waiting_bytes + event.size_bytes <= self._max_bytes

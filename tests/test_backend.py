@@ -22,6 +22,7 @@ from pygase_gevent import (
     Delivery,
     GameState,
 )
+from pygase_gevent.testing import LinkOptions, VirtualNetwork
 
 ORDERED = {"N": Delivery.RELIABLE_ORDERED}
 
@@ -209,3 +210,32 @@ def test_a_step_longer_than_the_interval_does_not_starve_the_network() -> None:
     finally:
         client.disconnect()
         backend.shutdown()
+
+
+def test_a_callback_that_waits_comes_before_the_event_that_was_the_answer() -> None:
+    """Acknowledgement and answer are in one packet, which has a short way to the game loop."""
+    with VirtualNetwork(seed=1) as network:
+        log: list[tuple[str, int]] = []
+        backend = Backend(
+            GameState(step=0),
+            lambda game_state, dt: {"step": game_state.step + 1},
+            {"ANSWER": lambda number: log.append(("answer", number))},
+            deliveries={"ASK": Delivery.RELIABLE},
+        )
+        backend.run_in_thread()
+        line = network.link(backend.server.port, up=LinkOptions(delay_s=0.02), down=LinkOptions(delay_s=0.02))
+        client = Client()
+        client.register_event_handler("ASK", partial(client.dispatch_event, "ANSWER"))
+        client.connect_in_thread(line.port)
+        client.wait_connected()
+
+        def heard(number: int, connection: object) -> None:
+            gevent.sleep(0.05)
+            log.append(("heard", number))
+
+        for number in range(40):
+            backend.server.dispatch_event("ASK", number, ack_callback=partial(heard, number))
+            gevent.sleep(0.2)
+        client.disconnect()
+        backend.shutdown()
+    assert log == [(what, number) for number in range(40) for what in ("heard", "answer")]

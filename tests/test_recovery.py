@@ -14,7 +14,6 @@ from pygase_gevent.protocol.stats import SessionStats
 
 pytestmark = pytest.mark.pure  # what packets carry is a class of the test's own
 CONFIG = Config()
-ONES = 2**64 - 1
 
 
 class Cargo(Carried):

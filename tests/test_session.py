@@ -899,6 +899,7 @@ class Sink(EventSink):
         return not self.is_full
 
 
+@pytest.mark.pure
 def test_a_sink_is_asked_for_events_of_known_types_that_none_waits_before() -> None:
     session = Session(config=Config(), is_server=True, now=0.0)
     session.event_sink = sink = Sink()

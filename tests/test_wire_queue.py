@@ -1,7 +1,11 @@
 """What waits for the game loop: order, turns, bounds, and that nothing of a client stays."""
 
+from __future__ import annotations
+
 import random
+from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from native import native_sleep, run_natively, switching_often
@@ -180,11 +184,7 @@ def test_what_a_signal_s_handler_interrupts_goes_on(where: str, monkeypatch: pyt
             assert queue.push_to(line, Event("E", number))
     assert step(queue, limit_s=1.0) == [("a", 0), ("b", 0)]
     with monkeypatch.context() as patch:
-
-        def interrupt(*arguments: object) -> None:
-            raise KeyboardInterrupt
-
-        patch.setattr(queue, where, interrupt)
+        patch.setattr(queue, where, interrupted)
         with pytest.raises(KeyboardInterrupt):
             step(queue)
         queue.end_step()
@@ -197,3 +197,33 @@ def test_what_a_signal_s_handler_interrupts_goes_on(where: str, monkeypatch: pyt
         assert not line.waiting and not line.waiting_bytes
         queue.close_line(line)
     assert not queue._lines and not queue._held
+
+
+@pytest.mark.pure
+def test_what_is_pushed_while_it_is_counted_anew_stays_in_no_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = WireQueue(Config())
+    line = queue.open_line("a")
+
+    class Arrived(deque[Any]):
+        """Another thread pushes whenever this is looked at."""
+
+        def copy(self) -> Arrived:
+            assert queue.push_to(line, Event("E", 1))
+            seen = Arrived(self)
+            assert queue.push_to(line, Event("E", 2))
+            return seen
+
+    queue._arrived = Arrived()
+    assert queue.push_to(line, Event("E", 0))
+    with monkeypatch.context() as patch:
+        patch.setattr(queue, "_hand_out", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            step(queue)
+    assert step(queue) == [("a", 1), ("a", 2)]
+    assert line.waiting <= 0
+    queue.close_line(line)
+    assert not queue._lines
+
+
+def interrupted(*arguments: object) -> None:
+    raise KeyboardInterrupt

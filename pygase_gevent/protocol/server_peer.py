@@ -84,12 +84,14 @@ class ServerPeer:
         event = events.pop(0)
         if not events:
             self.events = None
+            self.session.is_sink_at_rest = False
         return event
 
     def add_event(self, event: SessionEvent) -> None:
         """Keep an event for the application."""
         if self.events is None:
             self.events = []
+            self.session.is_sink_at_rest = True
         self.events.append(event)
 
 

@@ -80,7 +80,9 @@ class Session:
         server_clock_us: on the server, its game clock in microseconds, given `now`.
 
     Attributes:
-        event_sink: what is asked first to take an event that has no number, where no other one waits.
+        event_sink: on a server, what is asked to take the one event of a packet as a client that plays sends
+            them all the time, where its type is known by its number and no other event waits.
+        is_sink_at_rest: it is not asked: the application is to hear of acknowledgements first.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class Session:
         self._messages = MessageSender(config, self._transfers, self.stats)
         self._inbox = Inbox(config, self.stats)
         self.event_sink: EventSink | None = None
+        self.is_sink_at_rest = False
         self._event_names = KnownEventNames(config)
         self._control = ControlSender(config)
         self._server: ServerRole | None = None
@@ -348,7 +351,14 @@ class Session:
 
     def _take_event(self, body: bytes, event_type: str) -> bool:
         sink, inbox = self.event_sink, self._inbox
-        if sink is None or not event_type or inbox.has_events or not sink.take_event(body, event_type):
+        if (
+            sink is None
+            or not event_type
+            or inbox.has_events
+            or self.is_sink_at_rest
+            or self._messages.notices is not None
+            or not sink.take_event(body, event_type)
+        ):
             return inbox.take_event(body, event_type)
         self.stats.messages_received += 1
         return True

@@ -71,7 +71,7 @@ def lose_ack_of_the_previous_newest(patch: Patch) -> None:
     def defective(self: ReceivedPackets, sequence: int, is_ack_eliciting: bool, now: float) -> None:
         shift = sequence - self.largest
         record(self, sequence, is_ack_eliciting, now)
-        if 1 < shift <= MASK_BITS and self.largest - shift >= 0:
+        if 1 < shift < MASK_BITS and self.largest - shift >= 0:
             self.mask &= ~(1 << (shift - 1))
 
     patch.setattr(ReceivedPackets, "record", defective)
