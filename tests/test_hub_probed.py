@@ -49,7 +49,8 @@ def test_many_may_be_the_first_at_once(run_script: RunScript) -> None:
     """Native threads start servers and clients, each the first hub of its thread, in a fresh process."""
     result = run_script(
         """
-        import sys; sys.path.insert(0, "tests")
+        import faulthandler, sys; sys.path.insert(0, "tests")
+        faulthandler.dump_traceback_later(25, exit=True)  # who hangs shows where
         from native import native_lock, run_natively
         from pygase_gevent import *
         sys.setswitchinterval(1e-6)
